@@ -1,1 +1,3 @@
+//! Who acts.
 
+pub mod ports;

@@ -1,0 +1,31 @@
+//! How an event shows its fields, so that a wire or a vocabulary can write them
+//! in its own shape.
+
+use serde_json::value::RawValue;
+
+use super::EventKind;
+use crate::timestamp::Timestamp;
+
+/// Receives the fields of an event, in order. Absent fields are not shown.
+pub trait Fields {
+    /// A text.
+    fn text(&mut self, name: &'static str, value: &str);
+    /// A whole number.
+    fn number(&mut self, name: &'static str, value: u64);
+    /// True or false.
+    fn flag(&mut self, name: &'static str, value: bool);
+    /// A moment.
+    fn time(&mut self, name: &'static str, value: Timestamp);
+    /// Any JSON, to be passed through untouched.
+    fn raw(&mut self, name: &'static str, value: &RawValue);
+    /// A list of things with fields of their own.
+    fn list<'a>(&mut self, name: &'static str, items: &mut dyn Iterator<Item = &'a dyn Fieldset>);
+}
+
+/// Something with fields.
+pub trait Fieldset {
+    /// The event's kind; none for a thing that is only part of an event.
+    fn kind(&self) -> Option<EventKind>;
+    /// Shows the fields.
+    fn fields(&self, out: &mut dyn Fields);
+}

@@ -1,0 +1,65 @@
+//! `members`, and what is told when a user becomes one.
+
+use std::sync::Arc;
+
+use super::{EventKind, Fields, Fieldset, Status};
+use crate::{
+    id::{RoomName, UserId},
+    timestamp::Timestamp,
+};
+
+/// Asks who is in a room.
+#[derive(Clone, Debug)]
+pub struct GetMembers {
+    /// The room.
+    pub room: RoomName,
+    /// Only users whose id sorts after this one: the last of the page before.
+    pub after: Option<UserId>,
+    /// At most so many, 1 to 100, default 100.
+    pub limit: usize,
+}
+
+/// A user in a room. A user with several sessions in it is one member here.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The room.
+    pub room: RoomName,
+    /// Who.
+    pub user: UserId,
+    /// The display name.
+    pub username: Option<Arc<str>>,
+    /// The user's status.
+    pub status: Status,
+    /// How many sessions the user has.
+    pub socket_count: usize,
+    /// When the user became one, or left.
+    pub timestamp: Timestamp,
+}
+
+impl Member {
+    /// The fields of `user_joined` and `user_left`.
+    pub(super) fn announce(&self, out: &mut dyn Fields) {
+        out.text("roomId", self.room.as_str());
+        out.text("userId", self.user.as_str());
+        if let Some(name) = &self.username {
+            out.text("username", name);
+        }
+        out.time("timestamp", self.timestamp);
+    }
+}
+
+/// As part of a list of members.
+impl Fieldset for Member {
+    fn kind(&self) -> Option<EventKind> {
+        None
+    }
+
+    fn fields(&self, out: &mut dyn Fields) {
+        out.text("userId", self.user.as_str());
+        if let Some(name) = &self.username {
+            out.text("username", name);
+        }
+        out.text("status", self.status.as_str());
+        out.number("socketCount", self.socket_count as u64);
+    }
+}

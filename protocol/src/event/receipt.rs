@@ -1,0 +1,58 @@
+//! `read` and `receipt`.
+
+use super::{EventKind, Fields, Fieldset};
+use crate::id::{RoomName, UserId};
+
+/// Says that the user has read a room up to an offset.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The room.
+    pub room: RoomName,
+    /// The newest offset that was read.
+    pub offset: u64,
+}
+
+/// How far a member is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReceiptStatus {
+    /// The client has it.
+    Delivered,
+    /// The user has read it.
+    Read,
+}
+
+impl ReceiptStatus {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// Tells the members of a room how far one of them is.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The room.
+    pub room: RoomName,
+    /// Who.
+    pub user: UserId,
+    /// Everything up to this offset.
+    pub offset: u64,
+    /// Is in this state.
+    pub status: ReceiptStatus,
+}
+
+impl Fieldset for Receipt {
+    fn kind(&self) -> Option<EventKind> {
+        Some(EventKind::Receipt)
+    }
+
+    fn fields(&self, out: &mut dyn Fields) {
+        out.text("roomId", self.room.as_str());
+        out.text("userId", self.user.as_str());
+        out.number("offset", self.offset);
+        out.text("status", self.status.as_str());
+    }
+}
