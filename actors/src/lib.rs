@@ -1,3 +1,30 @@
-//! Who acts.
+//! Who acts: sessions, room servers, the presence tracker, and the stores behind
+//! their ports. Knows actors and queues, but neither HTTP nor sockets.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`session`] | one actor per connection: reads, decides, asks |
+//! | [`room_server`] | one actor per worker: members and fan-out |
+//! | [`presence_tracker`] | one actor per node: who is online, where, and types |
+//! | [`heart`] | one actor per worker: heartbeats, expiry |
+//! | [`relay`] | from stores and actors to the room servers |
+//! | [`ports`] | what is asked of a history and a bus |
+//! | [`memory`], [`embedded`] | histories in memory and in a file |
+//! | [`outbound`], [`frame`] | what waits to go out |
+//! | [`messages`] | what actors tell each other |
+//! | [`shared`], [`system`] | what all share, and the one place that wires them |
 
+pub mod clock;
+mod contain;
+pub mod frame;
+pub mod heart;
+pub mod messages;
+pub mod metrics;
+pub mod outbound;
 pub mod ports;
+pub mod presence_tracker;
+pub mod relay;
+pub mod room_server;
+pub mod session;
+pub mod shared;
+pub mod system;

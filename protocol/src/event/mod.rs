@@ -5,6 +5,7 @@
 //! fields. To add one: write its file, add a variant to [`Command`] or
 //! [`Event`], and answer every `match` that no longer compiles.
 
+mod auth;
 mod custom;
 mod direct;
 mod fields;
@@ -22,6 +23,7 @@ mod typing;
 
 use std::sync::Arc;
 
+pub use auth::Auth;
 pub use custom::{CustomEvent, PublishEvent};
 pub use direct::Direct;
 pub use fields::{Fields, Fieldset};
@@ -42,11 +44,8 @@ use crate::record::Stored;
 /// What a client asks.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Says who it is, with a token.
-    Auth {
-        /// The JWT.
-        token: Box<str>,
-    },
+    /// Says who it is.
+    Auth(Auth),
     /// Becomes a member of a room.
     Join(Join),
     /// Stops being one.

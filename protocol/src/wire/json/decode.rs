@@ -8,13 +8,13 @@ use serde_json::value::RawValue;
 use crate::{
     error::{ErrorCode, HubError},
     event::{
-        Command, Direct, GetMembers, History, Join, Leave, Publish, PublishEvent, Read, ReplyId,
-        Request, SetPresence, SetTyping, Status,
+        Auth, Command, Direct, GetMembers, History, Join, Leave, Publish, PublishEvent, Read,
+        ReplyId, Request, SetPresence, SetTyping, Status,
     },
     id::{RoomName, UserId},
     limits::{
         DEFAULT_PAGE, MAX_BATCH, MAX_DEPTH, MAX_EVENT_NAME, MAX_KEY, MAX_MEMBERS_PAGE, MAX_PAGE,
-        MAX_REQUEST_ID,
+        MAX_REQUEST_ID, MAX_USER_NAME,
     },
     position::Position,
 };
@@ -36,6 +36,8 @@ struct Object<'a> {
     room_id: Raw<'a>,
     #[serde(borrow, default)]
     user_id: Raw<'a>,
+    #[serde(borrow, default)]
+    username: Raw<'a>,
     #[serde(borrow, default)]
     content: Raw<'a>,
     #[serde(borrow, default)]
@@ -119,7 +121,7 @@ fn reply_id(raw: Raw<'_>) -> Result<ReplyId, HubError> {
 fn command(o: &Object<'_>, batch_allowed: bool) -> Result<Command, HubError> {
     let kind = text("type", o.kind)?.ok_or_else(|| missing("type"))?;
     Ok(match &*kind {
-        "auth" => Command::Auth { token: text("token", o.token)?.unwrap_or_default().into() },
+        "auth" => Command::Auth(auth(o)?),
         "join" | "join_room" => Command::Join(Join {
             room: need_room(o)?,
             since: typed::<Position>("since", o.since, "{\"epoch\",\"offset\"}")?,
@@ -269,6 +271,20 @@ fn content(o: &Object<'_>) -> Result<Box<str>, HubError> {
         None => text("text", o.text)?.ok_or_else(|| missing("content"))?,
     };
     Ok(content.into())
+}
+
+fn auth(o: &Object<'_>) -> Result<Auth, HubError> {
+    let username = text("username", o.username)?;
+    if username.as_ref().is_some_and(|n| n.len() > MAX_USER_NAME) {
+        return Err(HubError::bad_request(format!(
+            "`username` must have at most {MAX_USER_NAME} bytes"
+        )));
+    }
+    Ok(Auth {
+        token: text("token", o.token)?.map(Into::into),
+        user: text("userId", o.user_id)?.map(UserId::new).transpose()?,
+        username: username.map(|n| n.as_ref().into()),
+    })
 }
 
 fn key(o: &Object<'_>) -> Result<Option<Box<str>>, HubError> {

@@ -1,0 +1,103 @@
+//! Frames ready for the wire, encoded once and shared.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hubbub_protocol::close::CloseCode;
+
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xA;
+
+/// A WebSocket frame from the hub (RFC 6455, section 5.2: not masked, not
+/// fragmented), as bytes that any number of queues share.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    bytes: Bytes,
+    header: u8,
+}
+
+impl Frame {
+    /// A text frame.
+    pub fn text(payload: &[u8]) -> Self {
+        Self::new(TEXT, payload)
+    }
+
+    /// A binary frame.
+    pub fn binary(payload: &[u8]) -> Self {
+        Self::new(BINARY, payload)
+    }
+
+    /// A ping; the payload has at most 125 bytes.
+    pub fn ping(payload: &[u8]) -> Self {
+        Self::new(PING, payload)
+    }
+
+    /// A pong; the payload has at most 125 bytes.
+    pub fn pong(payload: &[u8]) -> Self {
+        Self::new(PONG, payload)
+    }
+
+    /// A close frame with the code and its reason.
+    pub fn close(code: CloseCode) -> Self {
+        let mut payload = code.code().to_be_bytes().to_vec();
+        payload.extend_from_slice(code.reason().as_bytes());
+        Self::new(CLOSE, &payload)
+    }
+
+    fn new(opcode: u8, payload: &[u8]) -> Self {
+        let len = payload.len();
+        let mut bytes = BytesMut::with_capacity(len + 10);
+        bytes.put_u8(0x80 | opcode);
+        match len {
+            0..126 => bytes.put_u8(len as u8),
+            126..65536 => {
+                bytes.put_u8(126);
+                bytes.put_u16(len as u16);
+            }
+            _ => {
+                bytes.put_u8(127);
+                bytes.put_u64(len as u64);
+            }
+        }
+        let header = bytes.len() as u8;
+        bytes.put_slice(payload);
+        Self { bytes: bytes.freeze(), header }
+    }
+
+    /// Header and payload.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The payload alone, sharing the same memory.
+    pub fn payload(&self) -> Bytes {
+        self.bytes.slice(usize::from(self.header)..)
+    }
+
+    /// Bytes on the wire.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// A frame is never empty: it has a header.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_forms_of_the_length() {
+        for (len, header) in [(0, 2), (125, 2), (126, 4), (65535, 4), (65536, 10)] {
+            let frame = Frame::text(&vec![b'x'; len]);
+            assert_eq!(frame.len(), len + header);
+            assert_eq!(frame.payload().len(), len);
+        }
+        assert_eq!(&Frame::text(b"hi").bytes()[..], b"\x81\x02hi");
+        assert_eq!(Frame::close(CloseCode::TooSlow).bytes()[..4], [0x88, 10, 0x11, 0x3d]);
+    }
+}

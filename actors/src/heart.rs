@@ -1,0 +1,117 @@
+//! The heartbeat of one worker: looks at each of its connections when it is due,
+//! pings the silent, warns those whose token ends, closes the lost.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message};
+use hubbub_protocol::{
+    event::{Event, TokenExpiring},
+    timestamp::Timestamp,
+    wire::FormatId,
+};
+
+use crate::{
+    contain::contain,
+    frame::Frame,
+    outbound::Class,
+    session::{
+        Connection,
+        heartbeat::{Verdict, Wheel, judge},
+    },
+    shared::Shared,
+};
+
+/// Ticks of one turn of the wheel.
+const TICKS: usize = 512;
+
+/// The transport to the heart of its worker: a connection opened. Sent whatever
+/// waits; bounded by the connections.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Watch {
+    /// The connection; its end is noticed by itself.
+    pub connection: Arc<Connection>,
+    /// The format in which it is told that its token ends.
+    pub format: FormatId,
+}
+
+/// The heart of one worker.
+pub struct Heart {
+    shared: Arc<Shared>,
+    wheel: Wheel<(Weak<Connection>, FormatId)>,
+    tick: Duration,
+    ping: Frame,
+}
+
+impl Heart {
+    /// A heart that beats often enough for the configured times.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let s = &shared.settings;
+        let shortest = s.heartbeat.heartbeat_ms.min(s.heartbeat.timeout_ms).min(s.auth_timeout_ms);
+        let tick_ms = (shortest / 10).clamp(20, 250);
+        let now = shared.clock.now();
+        Self {
+            wheel: Wheel::new(tick_ms, TICKS, now),
+            tick: Duration::from_millis(tick_ms),
+            ping: Frame::ping(b""),
+            shared,
+        }
+    }
+
+    fn look(&mut self, connection: &Arc<Connection>, format: FormatId, now: u64) {
+        if connection.outbound.closing().is_some() {
+            return;
+        }
+        let vitals = connection.vitals();
+        let (verdict, next) = judge(&vitals, now, &self.shared.settings.heartbeat);
+        match verdict {
+            Verdict::Fine => {}
+            Verdict::Ping => {
+                connection.pinged(now);
+                connection.outbound.push(&self.ping, Class::Reply);
+            }
+            Verdict::Warn => {
+                connection.warned();
+                let event =
+                    Event::TokenExpiring(TokenExpiring { at: Timestamp(vitals.expires_at) });
+                if let Some(payload) = self.shared.format(format).event(&event) {
+                    connection.outbound.push(&Frame::text(&payload), Class::Reply);
+                }
+            }
+            Verdict::Close(code) => return connection.outbound.close(code),
+        }
+        self.wheel.add(next, (Arc::downgrade(connection), format));
+    }
+
+    fn beat(&mut self) {
+        let now = self.shared.clock.now();
+        for (connection, format) in self.wheel.advance(now) {
+            if let Some(connection) = connection.upgrade() {
+                self.look(&connection, format, now);
+            }
+        }
+    }
+}
+
+impl Actor for Heart {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(self.tick, |act, _| {
+            let shared = act.shared.clone();
+            contain(&shared, "heart", || act.beat());
+        });
+    }
+}
+
+impl Handler<Watch> for Heart {
+    type Result = ();
+
+    fn handle(&mut self, watch: Watch, _: &mut Self::Context) {
+        let now = self.shared.clock.now();
+        self.look(&watch.connection, watch.format, now);
+    }
+}

@@ -1,0 +1,127 @@
+//! What the actors count. The process registers these and adds its own.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
+    exponential_buckets,
+};
+
+/// The counters of one node. Every metric is named and explained in
+/// docs/operations.md.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Metrics {
+    pub connections: IntGauge,
+    pub sessions: IntGauge,
+    pub rooms: IntGauge,
+    pub publishes: IntCounter,
+    pub volatile: IntCounter,
+    pub deliveries: IntCounter,
+    pub encodings: IntCounter,
+    pub acks: IntCounter,
+    pub ack_seconds: Histogram,
+    pub store_seconds: Histogram,
+    pub store_batch: Histogram,
+    pub store_failures: IntCounter,
+    pub store_queue_messages: IntGauge,
+    pub store_queue_bytes: IntGauge,
+    pub received_frames: IntCounter,
+    pub received_bytes: IntCounter,
+    pub outbound_bytes: IntCounter,
+    pub dropped: IntCounterVec,
+    pub closed: IntCounterVec,
+    pub refused: IntCounterVec,
+    pub errors: IntCounterVec,
+    pub panics: IntCounterVec,
+}
+
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn add<C: Collector + Clone + 'static>(
+        &self,
+        made: prometheus::Result<C>,
+    ) -> prometheus::Result<C> {
+        let collector = made?;
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.add(IntCounter::new(name, help))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.add(IntGauge::new(name, help))
+    }
+
+    fn by(&self, label: &str, name: &str, help: &str) -> prometheus::Result<IntCounterVec> {
+        self.add(IntCounterVec::new(Opts::new(name, help), &[label]))
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
+        // 50 us to 13 s.
+        let opts = HistogramOpts::new(name, help).buckets(exponential_buckets(50e-6, 2.0, 19)?);
+        self.add(Histogram::with_opts(opts))
+    }
+}
+
+impl Metrics {
+    /// Makes the metrics and registers them. Fails if one of the names is taken.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let r = Register(registry);
+        Ok(Self {
+            connections: r.gauge("hubbub_connections", "Open client connections")?,
+            sessions: r.gauge("hubbub_sessions", "Authenticated sessions")?,
+            rooms: r.gauge(
+                "hubbub_rooms",
+                "Rooms with a member, counted once per worker that has one",
+            )?,
+            publishes: r.counter("hubbub_publishes_total", "Durable publishes taken")?,
+            volatile: r.counter("hubbub_volatile_total", "Volatile events taken")?,
+            deliveries: r.counter("hubbub_deliveries_total", "Frames queued for a member")?,
+            encodings: r.counter(
+                "hubbub_encodings_total",
+                "Renderings of an event; one per format and broadcast, however many members",
+            )?,
+            acks: r.counter("hubbub_acks_total", "Durable publishes acknowledged")?,
+            ack_seconds: r.seconds(
+                "hubbub_ack_seconds",
+                "From taking a durable publish to queueing its acknowledgement",
+            )?,
+            store_seconds: r.seconds("hubbub_store_seconds", "One commit of the history store")?,
+            store_batch: r.add(Histogram::with_opts(
+                HistogramOpts::new("hubbub_store_batch_messages", "Messages per commit")
+                    .buckets(exponential_buckets(1.0, 2.0, 11)?),
+            ))?,
+            store_failures: r.counter(
+                "hubbub_store_failures_total",
+                "Publishes that the history store could not keep",
+            )?,
+            store_queue_messages: r
+                .gauge("hubbub_store_queue_messages", "Messages that wait for the store")?,
+            store_queue_bytes: r
+                .gauge("hubbub_store_queue_bytes", "Bytes that wait for the store")?,
+            received_frames: r.counter("hubbub_received_frames_total", "Frames from clients")?,
+            received_bytes: r.counter("hubbub_received_bytes_total", "Bytes from clients")?,
+            outbound_bytes: r
+                .counter("hubbub_outbound_bytes_total", "Bytes that clients' sockets have taken")?,
+            dropped: r.by(
+                "reason",
+                "hubbub_dropped_total",
+                "Frames not delivered to a slow member, by reason",
+            )?,
+            closed: r.by("reason", "hubbub_closed_total", "Connections closed, by reason")?,
+            refused: r.by(
+                "reason",
+                "hubbub_refused_total",
+                "Connections refused at the handshake, by reason",
+            )?,
+            errors: r.by(
+                "code",
+                "hubbub_errors_total",
+                "Requests answered with an error, by code",
+            )?,
+            panics: r.by("actor", "hubbub_panics_total", "Panics that were contained, by actor")?,
+        })
+    }
+}

@@ -1,0 +1,480 @@
+//! What waits to go out to one client: frames that are encoded once and shared by
+//! every member of a room, bounded in bytes.
+//!
+//! Pushing never writes. A push puts the queue on the [`FlushList`] of the
+//! worker that owns the socket; when the worker has handled everything that
+//! arrived together, it writes each queue on the list with one system call. A
+//! socket that takes no more is left to its driver, which waits until it is
+//! writable again.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use hubbub_protocol::close::CloseCode;
+use parking_lot::Mutex;
+
+use crate::frame::Frame;
+
+/// What happens when a message does not fit any more (`session.when_full`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WhenFull {
+    /// The connection is closed with 4413; the client comes back and recovers.
+    #[default]
+    Disconnect,
+    /// The oldest waiting messages are dropped; the client sees it by the offsets.
+    DropOldest,
+    /// All waiting messages but the newest are dropped.
+    Conflate,
+}
+
+/// How much a frame matters when there is no room for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// An answer, or something about the session itself: never dropped.
+    Reply,
+    /// A stored message: dropped only as `session.when_full` says.
+    Durable,
+    /// At most once: dropped first. A key other than 0 lets a newer one replace
+    /// an older one that still waits.
+    Volatile(u64),
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pushed {
+    /// It waits.
+    Queued,
+    /// It took the place of an older one with the same key.
+    Conflated,
+    /// It was volatile and there was no room.
+    Dropped,
+    /// It waits, and that many older ones were dropped for it.
+    DroppedOldest(usize),
+    /// There was no room: the connection is being closed with 4413.
+    Overflowed,
+    /// The connection is closing or closed.
+    Closed,
+}
+
+/// A socket that can be written to without waiting, from the worker's thread.
+pub trait RawWrite: Send + Sync {
+    /// Writes what the kernel takes at once; `WouldBlock` if that is nothing.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// What a drain came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drained {
+    /// Nothing waits.
+    Empty,
+    /// The socket takes no more for now.
+    Blocked,
+    /// The socket failed; the connection is over.
+    Failed,
+}
+
+/// The outbound queue of one connection.
+pub struct Outbound {
+    queue: Mutex<Queue>,
+    driver: AtomicWaker,
+    flush: Arc<FlushList>,
+    max_bytes: usize,
+    when_full: WhenFull,
+}
+
+struct Item {
+    frame: Frame,
+    class: Class,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    /// Bytes of all items, without what was written of the first.
+    bytes: usize,
+    /// Bytes of the first item that are written.
+    written: usize,
+    /// Bytes taken by the socket since the connection opened.
+    progress: u64,
+    on_flush_list: bool,
+    /// The socket takes no more; the driver waits for it.
+    blocked: bool,
+    failed: bool,
+    closing: Option<CloseCode>,
+    writer: Option<Arc<dyn RawWrite>>,
+    /// Tasks that wait until less is queued.
+    waiters: Vec<Waker>,
+}
+
+/// Most slices handed to one system call.
+const MAX_SLICES: usize = 64;
+/// A queue that is empty keeps at most this many places.
+const KEEP_CAPACITY: usize = 4;
+/// How far back a newer volatile frame looks for the one it replaces.
+const CONFLATE_SCAN: usize = 256;
+
+impl Outbound {
+    /// A queue of at most `max_bytes`, flushed by the worker that owns `flush`.
+    pub fn new(flush: Arc<FlushList>, max_bytes: usize, when_full: WhenFull) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::default(),
+            driver: AtomicWaker::new(),
+            flush,
+            max_bytes,
+            when_full,
+        })
+    }
+
+    /// Gives the queue a socket that it may write to by itself. Without one the
+    /// driver drains it.
+    pub fn set_writer(&self, writer: Arc<dyn RawWrite>) {
+        self.queue.lock().writer = Some(writer);
+    }
+
+    /// Puts a frame at the end. Never blocks and never writes.
+    pub fn push(self: &Arc<Self>, frame: &Frame, class: Class) -> Pushed {
+        let mut queue = self.queue.lock();
+        if queue.closing.is_some() || queue.failed {
+            return Pushed::Closed;
+        }
+        let mut outcome = Pushed::Queued;
+        if queue.blocked
+            && let Class::Volatile(key) = class
+            && key != 0
+            && queue.replace(key, frame)
+        {
+            return Pushed::Conflated;
+        }
+        let after = queue.bytes + frame.len();
+        match class {
+            // A quarter of the room is kept for what must not be lost.
+            Class::Volatile(_) if after > self.max_bytes - self.max_bytes / 4 => {
+                return Pushed::Dropped;
+            }
+            _ if after <= self.max_bytes => {}
+            _ => match queue.make_room(self.when_full, self.max_bytes, frame.len()) {
+                Some(dropped) => outcome = Pushed::DroppedOldest(dropped),
+                None => {
+                    drop(queue);
+                    self.close_now(CloseCode::TooSlow);
+                    return Pushed::Overflowed;
+                }
+            },
+        }
+        queue.append(Item { frame: frame.clone(), class });
+        self.schedule(queue);
+        outcome
+    }
+
+    /// Closes after what waits is written: nothing can be pushed any more.
+    pub fn close(self: &Arc<Self>, code: CloseCode) {
+        self.close_with(code, false);
+    }
+
+    /// Closes at once: what waits and was not begun is dropped.
+    pub fn close_now(self: &Arc<Self>, code: CloseCode) {
+        self.close_with(code, true);
+    }
+
+    fn close_with(self: &Arc<Self>, code: CloseCode, now: bool) {
+        let mut queue = self.queue.lock();
+        if queue.closing.is_some() || queue.failed {
+            return;
+        }
+        if now {
+            queue.drop_unbegun();
+        }
+        queue.closing = Some(code);
+        queue.append(Item { frame: Frame::close(code), class: Class::Reply });
+        self.schedule(queue);
+        self.driver.wake();
+    }
+
+    /// Puts the queue on its worker's list unless it is there or the driver has it.
+    fn schedule(self: &Arc<Self>, mut queue: parking_lot::MutexGuard<'_, Queue>) {
+        if queue.on_flush_list || queue.blocked {
+            return;
+        }
+        queue.on_flush_list = true;
+        drop(queue);
+        self.flush.add(self.clone());
+    }
+
+    /// The close code once the connection is closing.
+    pub fn closing(&self) -> Option<CloseCode> {
+        self.queue.lock().closing
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.queue.lock().bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().items.is_empty()
+    }
+
+    /// Bytes the socket has taken since the connection opened.
+    pub fn progress(&self) -> u64 {
+        self.queue.lock().progress
+    }
+
+    /// Whether less than a quarter of the bound waits; if not, the waker is woken
+    /// when that is so or the connection ends.
+    pub fn poll_relaxed(&self, waker: &Waker) -> Poll<()> {
+        let mut queue = self.queue.lock();
+        if queue.bytes * 4 < self.max_bytes || queue.closing.is_some() || queue.failed {
+            return Poll::Ready(());
+        }
+        queue.waiters.push(waker.clone());
+        Poll::Pending
+    }
+
+    /// The driver is woken when the socket blocks, fails, or the connection closes.
+    pub fn register_driver(&self, waker: &Waker) {
+        self.driver.register(waker);
+    }
+
+    /// Marks the socket as gone: what waits is dropped, pushes are refused.
+    pub fn fail(&self) {
+        let mut queue = self.queue.lock();
+        queue.failed = true;
+        queue.items = VecDeque::new();
+        queue.bytes = 0;
+        queue.wake_waiters();
+    }
+
+    /// Whether the socket takes no more, so that the driver must wait for it.
+    pub fn is_blocked(&self) -> bool {
+        self.queue.lock().blocked
+    }
+
+    /// Writes what waits with `write` until nothing waits or it would block.
+    /// Called by the driver.
+    pub fn drain(&self, write: &mut dyn FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Drained {
+        self.queue.lock().drain(write)
+    }
+
+    /// Writes what waits to the queue's own socket; called for each queue on the
+    /// flush list. Wakes the driver if there is something for it to do.
+    fn flush(&self) -> usize {
+        let mut queue = self.queue.lock();
+        queue.on_flush_list = false;
+        if queue.blocked {
+            return 0;
+        }
+        let Some(writer) = queue.writer.clone() else {
+            drop(queue);
+            self.driver.wake();
+            return 0;
+        };
+        let before = queue.progress;
+        let drained = queue.drain(&mut |slices| writer.try_write(slices));
+        let taken = (queue.progress - before) as usize;
+        let closing = queue.closing.is_some();
+        drop(queue);
+        if drained != Drained::Empty || closing {
+            self.driver.wake();
+        }
+        taken
+    }
+
+    /// Takes whole frames of at most `max_bytes` of payload (at least one), for a
+    /// transport that sends payloads instead of WebSocket frames.
+    pub fn take(&self, max_bytes: usize) -> Vec<Bytes> {
+        let mut queue = self.queue.lock();
+        let mut taken = Vec::new();
+        let mut sum = 0;
+        while let Some(item) = queue.items.front() {
+            let payload = item.frame.payload();
+            if !taken.is_empty() && sum + payload.len() > max_bytes {
+                break;
+            }
+            sum += payload.len();
+            let size = item.frame.len();
+            taken.push(payload);
+            queue.items.pop_front();
+            queue.bytes -= size;
+            queue.progress += size as u64;
+        }
+        queue.relax();
+        taken
+    }
+}
+
+impl Queue {
+    fn append(&mut self, item: Item) {
+        self.bytes += item.frame.len();
+        self.items.push_back(item);
+    }
+
+    /// The first item may be half written; it stays.
+    fn begun(&self) -> usize {
+        usize::from(self.written > 0)
+    }
+
+    fn replace(&mut self, key: u64, frame: &Frame) -> bool {
+        let begun = self.begun();
+        let found = (begun..self.items.len())
+            .rev()
+            .take(CONFLATE_SCAN)
+            .find(|&i| self.items[i].class == Class::Volatile(key));
+        let Some(at) = found else { return false };
+        let item = &mut self.items[at];
+        self.bytes = self.bytes - item.frame.len() + frame.len();
+        item.frame = frame.clone();
+        true
+    }
+
+    /// Drops older frames until `len` more bytes fit; none if they cannot.
+    fn make_room(&mut self, when_full: WhenFull, max: usize, len: usize) -> Option<usize> {
+        let enough = |bytes: usize| match when_full {
+            WhenFull::Disconnect => false,
+            WhenFull::DropOldest => bytes + len <= max,
+            WhenFull::Conflate => false,
+        };
+        if when_full == WhenFull::Disconnect {
+            return None;
+        }
+        let begun = self.begun();
+        let (mut index, mut dropped, mut bytes) = (0, 0, self.bytes);
+        self.items.retain(|item| {
+            let droppable = index >= begun && item.class != Class::Reply && !enough(bytes);
+            index += 1;
+            if droppable {
+                dropped += 1;
+                bytes -= item.frame.len();
+            }
+            !droppable
+        });
+        self.bytes = bytes;
+        (bytes + len <= max).then_some(dropped)
+    }
+
+    fn drop_unbegun(&mut self) {
+        let begun = self.begun();
+        self.items.truncate(begun);
+        self.bytes = self.items.front().map_or(0, |i| i.frame.len() - self.written);
+    }
+
+    fn drain(&mut self, write: &mut dyn FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Drained {
+        self.blocked = false;
+        while !self.items.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            for (slice, item) in slices.iter_mut().zip(&self.items) {
+                let skip = if count == 0 { self.written } else { 0 };
+                *slice = IoSlice::new(&item.frame.bytes()[skip..]);
+                count += 1;
+            }
+            match write(&slices[..count]) {
+                Ok(0) => {
+                    self.failed = true;
+                    return Drained::Failed;
+                }
+                Ok(n) => self.advance(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    return Drained::Blocked;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.failed = true;
+                    self.wake_waiters();
+                    return Drained::Failed;
+                }
+            }
+        }
+        self.relax();
+        Drained::Empty
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        self.progress += n as u64;
+        self.bytes -= n;
+        while n > 0 {
+            let Some(first) = self.items.front() else { return };
+            let left = first.frame.len() - self.written;
+            if n < left {
+                self.written += n;
+                return;
+            }
+            n -= left;
+            self.written = 0;
+            self.items.pop_front();
+        }
+    }
+
+    /// Gives memory back and wakes who waits for room.
+    fn relax(&mut self) {
+        if self.items.is_empty() && self.items.capacity() > KEEP_CAPACITY {
+            self.items = VecDeque::new();
+        }
+        self.wake_waiters();
+    }
+
+    fn wake_waiters(&mut self) {
+        for waker in std::mem::take(&mut self.waiters) {
+            waker.wake();
+        }
+    }
+}
+
+/// The queues of one worker that have something to write.
+#[derive(Default)]
+pub struct FlushList {
+    dirty: Mutex<Vec<Arc<Outbound>>>,
+    flusher: AtomicWaker,
+}
+
+/// Queues written before the worker looks at something else.
+const FLUSH_SLICE: usize = 128;
+
+impl FlushList {
+    fn add(&self, outbound: Arc<Outbound>) {
+        let first = {
+            let mut dirty = self.dirty.lock();
+            dirty.push(outbound);
+            dirty.len() == 1
+        };
+        if first {
+            self.flusher.wake();
+        }
+    }
+
+    /// Writes the listed queues for as long as the worker lives. `written` is
+    /// told the bytes of each round.
+    pub async fn run(self: Arc<Self>, mut written: impl FnMut(usize)) {
+        let mut round: Vec<Arc<Outbound>> = Vec::new();
+        std::future::poll_fn(move |cx| -> Poll<()> {
+            if round.is_empty() {
+                self.flusher.register(cx.waker());
+                std::mem::swap(&mut round, &mut *self.dirty.lock());
+                if round.is_empty() {
+                    if round.capacity() > 1024 {
+                        round = Vec::new();
+                    }
+                    return Poll::Pending;
+                }
+                // First come, first served, although they are popped from the end.
+                round.reverse();
+            }
+            let rest = round.len().saturating_sub(FLUSH_SLICE);
+            let bytes = round.drain(rest..).rev().map(|outbound| outbound.flush()).sum();
+            written(bytes);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

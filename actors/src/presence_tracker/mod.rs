@@ -1,0 +1,290 @@
+//! The presence tracker: one actor per node that knows who is online, who is a
+//! member of which room and who types, and tells it to those who may know.
+
+mod table;
+mod typing;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use actix::{Actor, AsyncContext, Context, Handler};
+use hubbub_protocol::{
+    close::CloseCode,
+    event::{Event, Typing},
+    id::{RoomName, SessionId},
+    limits::MAX_MEMBERS_PAGE,
+};
+
+pub use self::table::{PresenceSettings, PresenceTable, UserView};
+use self::{table::Effect, typing::TypingTable};
+use crate::{
+    contain::contain,
+    messages::{
+        CloseUser, CountUsers, GetMembers, GetRooms, GetUser, MembersPage, PresenceUpdate,
+        RoomsPage, UserInfo,
+    },
+    ports::{Audience, Broadcast, Bus},
+    session::SessionHandle,
+    shared::Shared,
+};
+
+/// How often graces and typing are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The presence tracker of a node.
+pub struct PresenceTracker {
+    shared: Arc<Shared>,
+    sessions: HashMap<SessionId, Arc<SessionHandle>>,
+    table: PresenceTable,
+    typing: TypingTable,
+}
+
+impl PresenceTracker {
+    /// A tracker that knows nobody yet.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let table = PresenceTable::new(shared.settings.presence);
+        let typing = TypingTable::new(shared.settings.typing_timeout_ms);
+        Self { shared, sessions: HashMap::new(), table, typing }
+    }
+
+    fn update(&mut self, update: PresenceUpdate) {
+        let now = self.shared.clock.now();
+        let effects = match update {
+            PresenceUpdate::Opened(session) => {
+                self.sessions.insert(session.id, session.clone());
+                let effects = self.table.session_opened(
+                    &session.user,
+                    session.username.as_ref(),
+                    session.id,
+                    now,
+                );
+                self.limit_sessions(&session);
+                effects
+            }
+            PresenceUpdate::Closed(session, rooms) => {
+                self.sessions.remove(&session.id);
+                if let Some(stopped) = self.typing.session_closed(session.id) {
+                    self.tell_typing(stopped, Some(&session));
+                }
+                self.table.session_closed(&session.user, session.id, &rooms, now)
+            }
+            PresenceUpdate::MemberJoined { session, room, answer } => {
+                let effects = self.table.member_joined(&session.user, &room, now);
+                // The session may be gone by now; nobody waits for the answer then.
+                let _ = answer.send(self.members(&room, None, MAX_MEMBERS_PAGE));
+                effects
+            }
+            PresenceUpdate::MemberLeft(session, room) => {
+                if let Some(stopped) = self.typing.stop(session.id, &room) {
+                    self.tell_typing(stopped, None);
+                }
+                self.table.member_left(&session.user, &room, now)
+            }
+            PresenceUpdate::SetStatus(session, status) => {
+                session.set_status(status);
+                self.table.set_status(&session.user, session.id, status, now)
+            }
+            PresenceUpdate::SetTyping(session, room, is_typing) => {
+                self.set_typing(&session, room, is_typing, now);
+                Vec::new()
+            }
+            PresenceUpdate::Panic => {
+                assert!(!self.shared.settings.fault_injection, "injected fault");
+                Vec::new()
+            }
+        };
+        self.tell(effects);
+    }
+
+    /// Closes the oldest sessions of a user that has too many.
+    fn limit_sessions(&self, newest: &SessionHandle) {
+        let max = self.shared.settings.max_sessions_per_user;
+        let Some(user) = self.table.user(&newest.user).filter(|_| max > 0) else { return };
+        // Sorted by id, and ids by time.
+        let excess = user.sessions.len().saturating_sub(max);
+        for id in &user.sessions[..excess] {
+            if let Some(session) = self.sessions.get(id) {
+                session.close(CloseCode::Replaced);
+            }
+        }
+    }
+
+    fn set_typing(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        room: RoomName,
+        is_typing: bool,
+        now: u64,
+    ) {
+        if !self.sessions.contains_key(&session.id) || !session.is_in(&room) {
+            return;
+        }
+        let changed = if is_typing {
+            self.typing.start(session.id, &room, now)
+        } else {
+            self.typing.stop(session.id, &room).is_some()
+        };
+        if changed {
+            self.tell_typing((session.id, room, is_typing), Some(session));
+        }
+    }
+
+    /// Tells the others in a room; a session that is gone is named by its handle.
+    fn tell_typing(
+        &self,
+        (id, room, is_typing): (SessionId, RoomName, bool),
+        session: Option<&Arc<SessionHandle>>,
+    ) {
+        let Some(session) = session.or_else(|| self.sessions.get(&id)) else { return };
+        let event = Event::Typing(Typing {
+            room: room.clone(),
+            user: session.user.clone(),
+            username: session.username.clone(),
+            is_typing,
+        });
+        self.broadcast(Audience::Room(room), event, Some(session.user.clone()));
+    }
+
+    fn tell(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Joined(m) => {
+                    let user = m.user.clone();
+                    self.broadcast(
+                        Audience::Room(m.room.clone()),
+                        Event::UserJoined(m),
+                        Some(user),
+                    );
+                }
+                Effect::Left(m) => {
+                    let user = m.user.clone();
+                    self.broadcast(Audience::Room(m.room.clone()), Event::UserLeft(m), Some(user));
+                }
+                Effect::Presence(rooms, p) => {
+                    let user = p.user.clone();
+                    self.broadcast(Audience::Rooms(rooms), Event::Presence(p), Some(user));
+                }
+            }
+        }
+    }
+
+    fn broadcast(
+        &self,
+        to: Audience,
+        event: Event,
+        except_user: Option<hubbub_protocol::id::UserId>,
+    ) {
+        let event = Arc::new(event);
+        self.shared.relay.broadcast(Broadcast { to, event, except: None, except_user });
+    }
+
+    fn members(
+        &self,
+        room: &RoomName,
+        after: Option<&hubbub_protocol::id::UserId>,
+        limit: usize,
+    ) -> MembersPage {
+        let now = self.shared.clock.now();
+        let (members, count, has_more) = self.table.members(room, after, limit, now);
+        MembersPage { members, count, has_more }
+    }
+
+    fn tick(&mut self) {
+        let now = self.shared.clock.now();
+        for stopped in self.typing.expire(now) {
+            self.tell_typing(stopped, None);
+        }
+        let effects = self.table.tick(now);
+        self.tell(effects);
+    }
+
+    /// After a panic: the table is what the sessions say, and who is no longer
+    /// there is told to have left.
+    fn rebuild(&mut self) {
+        let now = self.shared.clock.now();
+        let mut table = PresenceTable::new(self.shared.settings.presence);
+        for session in self.sessions.values() {
+            table.session_opened(&session.user, session.username.as_ref(), session.id, now);
+            table.set_status(&session.user, session.id, session.status(), now);
+            for room in session.rooms() {
+                table.member_joined(&session.user, &room, now);
+            }
+        }
+        let effects = self.table.difference(&table, now);
+        self.table = table;
+        self.tell(effects);
+    }
+}
+
+impl Actor for PresenceTracker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(TICK, |act, _| {
+            let shared = act.shared.clone();
+            if contain(&shared, "presence_tracker", || act.tick()).is_none() {
+                act.rebuild();
+            }
+        });
+    }
+}
+
+impl Handler<PresenceUpdate> for PresenceTracker {
+    type Result = ();
+
+    fn handle(&mut self, update: PresenceUpdate, _: &mut Self::Context) {
+        let shared = self.shared.clone();
+        if contain(&shared, "presence_tracker", || self.update(update)).is_none() {
+            self.rebuild();
+        }
+    }
+}
+
+impl Handler<GetMembers> for PresenceTracker {
+    type Result = actix::MessageResult<GetMembers>;
+
+    fn handle(&mut self, q: GetMembers, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.members(&q.room, q.after.as_ref(), q.limit))
+    }
+}
+
+impl Handler<GetUser> for PresenceTracker {
+    type Result = Option<UserInfo>;
+
+    fn handle(&mut self, q: GetUser, _: &mut Self::Context) -> Self::Result {
+        let view = self.table.user(&q.0)?;
+        Some(UserInfo {
+            status: view.status,
+            username: view.username,
+            sessions: view.sessions.iter().filter_map(|s| self.sessions.get(s)).cloned().collect(),
+            rooms: view.rooms,
+            since: view.since,
+        })
+    }
+}
+
+impl Handler<GetRooms> for PresenceTracker {
+    type Result = actix::MessageResult<GetRooms>;
+
+    fn handle(&mut self, q: GetRooms, _: &mut Self::Context) -> Self::Result {
+        let (rooms, count) = self.table.rooms(q.after.as_ref(), q.limit);
+        actix::MessageResult(RoomsPage { rooms, count })
+    }
+}
+
+impl Handler<CloseUser> for PresenceTracker {
+    type Result = usize;
+
+    fn handle(&mut self, q: CloseUser, _: &mut Self::Context) -> Self::Result {
+        let sessions = self.table.user(&q.0).map(|u| u.sessions).unwrap_or_default();
+        let sessions = sessions.iter().filter_map(|id| self.sessions.get(id));
+        sessions.map(|session| session.close(CloseCode::Forbidden)).count()
+    }
+}
+
+impl Handler<CountUsers> for PresenceTracker {
+    type Result = usize;
+
+    fn handle(&mut self, _: CountUsers, _: &mut Self::Context) -> Self::Result {
+        self.table.user_count()
+    }
+}

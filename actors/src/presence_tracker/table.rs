@@ -1,0 +1,360 @@
+//! Who is there: users, their sessions, their rooms. Pure: no actor, no clock of
+//! its own; every change gives back what has to be told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use hubbub_protocol::{
+    event::{Member, PresenceChanged, Status},
+    id::{RoomName, SessionId, UserId},
+    timestamp::Timestamp,
+};
+
+/// What a change has to be told, and to whom.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A user became a member of a room: tell the others in it.
+    Joined(Member),
+    /// A user is no longer one.
+    Left(Member),
+    /// A user's presence changed: tell those who share one of these rooms.
+    Presence(Arc<[RoomName]>, PresenceChanged),
+}
+
+/// Bounds and times of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct PresenceSettings {
+    /// How long after the last session a user goes offline, in milliseconds.
+    pub grace_ms: u64,
+    /// In rooms with more users joins and leaves are not told one by one.
+    pub announce_max_members: usize,
+}
+
+#[derive(Default)]
+struct User {
+    username: Option<Arc<str>>,
+    sessions: BTreeMap<SessionId, Status>,
+    rooms: HashMap<RoomName, Use>,
+    /// When the grace after the last session ends.
+    offline_at: u64,
+    shown: Status,
+    since: u64,
+}
+
+/// A user's use of one room.
+#[derive(Default)]
+struct Use {
+    /// How many of the user's sessions are in it; 0 while a grace runs.
+    sessions: usize,
+    /// When that grace ends.
+    leave_at: u64,
+}
+
+impl User {
+    /// As present as the most present session.
+    fn status(&self) -> Status {
+        let has = |s| self.sessions.values().any(|&x| x == s);
+        [Status::Online, Status::Away].into_iter().find(|&s| has(s)).unwrap_or(Status::Offline)
+    }
+}
+
+/// A promise to look again: the end of a grace.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    // First, so that those who share a room hear of it before the user leaves it.
+    Offline(UserId),
+    Leave(UserId, RoomName),
+}
+
+/// The table.
+pub struct PresenceTable {
+    settings: PresenceSettings,
+    users: HashMap<UserId, User>,
+    rooms: HashMap<RoomName, BTreeSet<UserId>>,
+    due: BTreeSet<(u64, Due)>,
+}
+
+/// What is known of a user.
+#[derive(Clone, Debug)]
+pub struct UserView {
+    /// Shown status.
+    pub status: Status,
+    /// The display name.
+    pub username: Option<Arc<str>>,
+    /// The user's sessions.
+    pub sessions: Vec<SessionId>,
+    /// The rooms, sorted.
+    pub rooms: Vec<RoomName>,
+    /// Since when the status is shown.
+    pub since: Timestamp,
+}
+
+impl PresenceTable {
+    /// An empty table.
+    pub fn new(settings: PresenceSettings) -> Self {
+        Self { settings, users: HashMap::new(), rooms: HashMap::new(), due: BTreeSet::new() }
+    }
+
+    /// A session opened.
+    pub fn session_opened(
+        &mut self,
+        user: &UserId,
+        username: Option<&Arc<str>>,
+        session: SessionId,
+        now: u64,
+    ) -> Vec<Effect> {
+        let entry = self.users.entry(user.clone()).or_insert_with(|| User {
+            shown: Status::Offline,
+            since: now,
+            ..User::default()
+        });
+        if username.is_some() {
+            entry.username = username.cloned();
+        }
+        entry.sessions.insert(session, Status::Online);
+        self.presence(user, now, true)
+    }
+
+    /// A session closed; `rooms` are those it was in.
+    pub fn session_closed(
+        &mut self,
+        user: &UserId,
+        session: SessionId,
+        rooms: &[RoomName],
+        now: u64,
+    ) -> Vec<Effect> {
+        let grace_ends = now + self.settings.grace_ms;
+        let Some(entry) = self.users.get_mut(user) else { return Vec::new() };
+        if entry.sessions.remove(&session).is_none() {
+            return Vec::new();
+        }
+        let last = entry.sessions.is_empty();
+        for room in rooms {
+            if let Some(usage) = entry.rooms.get_mut(room) {
+                usage.sessions = usage.sessions.saturating_sub(1);
+                if usage.sessions == 0 {
+                    usage.leave_at = grace_ends;
+                    self.due.insert((grace_ends, Due::Leave(user.clone(), room.clone())));
+                }
+            }
+        }
+        if last {
+            entry.offline_at = grace_ends;
+            self.due.insert((grace_ends, Due::Offline(user.clone())));
+            Vec::new()
+        } else {
+            self.presence(user, now, true)
+        }
+    }
+
+    /// A session's user said what it is.
+    pub fn set_status(
+        &mut self,
+        user: &UserId,
+        session: SessionId,
+        status: Status,
+        now: u64,
+    ) -> Vec<Effect> {
+        let known = self.users.get_mut(user).and_then(|u| u.sessions.get_mut(&session));
+        match known {
+            Some(slot) => *slot = status,
+            None => return Vec::new(),
+        }
+        self.presence(user, now, false)
+    }
+
+    /// A session became a member of a room.
+    pub fn member_joined(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
+        let Some(entry) = self.users.get_mut(user) else { return Vec::new() };
+        entry.rooms.entry(room.clone()).or_default().sessions += 1;
+        let users = self.rooms.entry(room.clone()).or_default();
+        if users.insert(user.clone()) && users.len() <= self.settings.announce_max_members {
+            return self.member(room, user, now).map(Effect::Joined).into_iter().collect();
+        }
+        Vec::new()
+    }
+
+    /// A session left a room by its own wish.
+    pub fn member_left(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
+        let Some(usage) = self.users.get_mut(user).and_then(|u| u.rooms.get_mut(room)) else {
+            return Vec::new();
+        };
+        usage.sessions = usage.sessions.saturating_sub(1);
+        if usage.sessions > 0 {
+            return Vec::new();
+        }
+        self.remove_member(user, room, now)
+    }
+
+    /// Ends the graces that are over.
+    pub fn tick(&mut self, now: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while let Some((at, _)) = self.due.first() {
+            if *at > now {
+                break;
+            }
+            match self.due.pop_first() {
+                Some((_, Due::Leave(user, room))) => {
+                    let usage = self.users.get(&user).and_then(|u| u.rooms.get(&room));
+                    if usage.is_some_and(|u| u.sessions == 0 && u.leave_at <= now) {
+                        effects.extend(self.remove_member(&user, &room, now));
+                    }
+                }
+                Some((_, Due::Offline(user))) => {
+                    let user_left = |u: &User| u.sessions.is_empty() && u.offline_at <= now;
+                    if self.users.get(&user).is_some_and(user_left) {
+                        effects.extend(self.go_offline(&user, now));
+                    }
+                }
+                None => break,
+            }
+        }
+        effects
+    }
+
+    /// Moves the offline end of a user: those who shared a room hear of it first.
+    fn go_offline(&mut self, user: &UserId, now: u64) -> Vec<Effect> {
+        let mut effects = self.presence(user, now, false);
+        let rooms: Vec<_> =
+            self.users.get(user).map(|u| u.rooms.keys().cloned().collect()).unwrap_or_default();
+        for room in rooms {
+            effects.extend(self.remove_member(user, &room, now));
+        }
+        self.users.remove(user);
+        effects
+    }
+
+    fn remove_member(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Some(users) = self.rooms.get_mut(room) {
+            let told = users.len() <= self.settings.announce_max_members;
+            let was = users.remove(user);
+            if users.is_empty() {
+                self.rooms.remove(room);
+            }
+            if was && told {
+                effects.extend(self.member(room, user, now).map(Effect::Left));
+            }
+        }
+        if let Some(entry) = self.users.get_mut(user) {
+            entry.rooms.remove(room);
+        }
+        effects
+    }
+
+    /// Tells a user's presence if what is shown changes (or the number of
+    /// sessions did).
+    fn presence(&mut self, user: &UserId, now: u64, count_changed: bool) -> Vec<Effect> {
+        let Some(entry) = self.users.get_mut(user) else { return Vec::new() };
+        let status = entry.status();
+        if status != entry.shown {
+            entry.shown = status;
+            entry.since = now;
+        } else if !count_changed {
+            return Vec::new();
+        }
+        // A session that joins a hidden user's side changes nothing anybody may see.
+        let rooms: Arc<[RoomName]> = entry.rooms.keys().cloned().collect();
+        if rooms.is_empty() {
+            return Vec::new();
+        }
+        vec![Effect::Presence(
+            rooms,
+            PresenceChanged {
+                user: user.clone(),
+                status,
+                socket_count: entry.sessions.len(),
+                timestamp: Timestamp(now),
+            },
+        )]
+    }
+
+    fn member(&self, room: &RoomName, user: &UserId, now: u64) -> Option<Member> {
+        let entry = self.users.get(user)?;
+        Some(Member {
+            room: room.clone(),
+            user: user.clone(),
+            username: entry.username.clone(),
+            status: entry.shown,
+            socket_count: entry.sessions.len(),
+            timestamp: Timestamp(now),
+        })
+    }
+
+    /// A page of a room's members sorted by user id, and how many there are.
+    pub fn members(
+        &self,
+        room: &RoomName,
+        after: Option<&UserId>,
+        limit: usize,
+        now: u64,
+    ) -> (Vec<Member>, usize, bool) {
+        let Some(users) = self.rooms.get(room) else { return (Vec::new(), 0, false) };
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let mut rest = users.range::<UserId, _>((from, Unbounded));
+        let page: Vec<Member> =
+            rest.by_ref().take(limit).filter_map(|u| self.member(room, u, now)).collect();
+        (page, users.len(), rest.next().is_some())
+    }
+
+    /// A page of rooms sorted by name with the number of users in each, and how
+    /// many rooms there are.
+    pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
+        let mut names: Vec<_> = self
+            .rooms
+            .iter()
+            .filter(|(name, _)| after.is_none_or(|a| *name > a))
+            .map(|(name, users)| (name.clone(), users.len()))
+            .collect();
+        if names.len() > limit {
+            names.select_nth_unstable(limit);
+            names.truncate(limit);
+        }
+        names.sort_unstable();
+        (names, self.rooms.len())
+    }
+
+    /// What is known of a user; none if there is no session and no grace runs.
+    pub fn user(&self, user: &UserId) -> Option<UserView> {
+        let entry = self.users.get(user)?;
+        let mut rooms: Vec<_> = entry.rooms.keys().cloned().collect();
+        rooms.sort_unstable();
+        Some(UserView {
+            status: entry.shown,
+            username: entry.username.clone(),
+            sessions: entry.sessions.keys().copied().collect(),
+            rooms,
+            since: Timestamp(entry.since),
+        })
+    }
+
+    /// What to tell when a table rebuilt from the sessions takes the place of this
+    /// one: who is no longer a member.
+    pub fn difference(&self, new: &Self, now: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (room, users) in &self.rooms {
+            let still = new.rooms.get(room);
+            for user in users.iter().filter(|u| !still.is_some_and(|s| s.contains(*u))) {
+                effects.extend(self.member(room, user, now).map(Effect::Left));
+            }
+        }
+        effects
+    }
+
+    /// How many users have a session or a running grace.
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// How many rooms have a user.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

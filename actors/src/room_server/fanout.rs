@@ -1,0 +1,50 @@
+//! Handing one event to many members: rendered once per format, pushed to each
+//! member's queue, counted once. Pure but for the queues.
+
+use std::sync::Arc;
+
+use crate::{
+    outbound::{Class, Pushed},
+    session::SessionHandle,
+    shared::{Renderer, Shared},
+};
+
+/// Counts what became of the frames of one event.
+#[derive(Default)]
+pub(super) struct Tally {
+    delivered: u64,
+    volatile: u64,
+    oldest: u64,
+}
+
+impl Tally {
+    pub(super) fn push(&mut self, renderer: &mut Renderer<'_>, session: &Arc<SessionHandle>) {
+        let class = renderer.class;
+        let Some(frame) = renderer.frame(session.format) else { return };
+        match session.connection.outbound.push(frame, class) {
+            Pushed::Queued | Pushed::Conflated => self.delivered += 1,
+            Pushed::DroppedOldest(n) => {
+                self.delivered += 1;
+                self.oldest += n as u64;
+            }
+            Pushed::Dropped => self.volatile += 1,
+            // Counted when the connection ends.
+            Pushed::Overflowed | Pushed::Closed => {}
+        }
+    }
+
+    pub(super) fn count(self, shared: &Shared) {
+        let metrics = &shared.metrics;
+        metrics.deliveries.inc_by(self.delivered);
+        if self.volatile > 0 {
+            metrics.dropped.with_label_values(&["volatile"]).inc_by(self.volatile);
+        }
+        if self.oldest > 0 {
+            metrics.dropped.with_label_values(&["oldest"]).inc_by(self.oldest);
+        }
+    }
+}
+
+/// The class of what is caught up: never dropped silently, so that the bound and
+/// its policy decide.
+pub(super) const CATCH_UP: Class = Class::Durable;

@@ -1,0 +1,341 @@
+//! The room server: one per worker, holding the members whose sockets that worker
+//! owns. It decides who hears what; the walk over the members never leaves the
+//! thread.
+
+mod catchup;
+mod fanout;
+pub mod table;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use actix::{Actor, AsyncContext, Context, Handler};
+use hubbub_protocol::{
+    error::{ErrorCode, HubError},
+    event::{Event, Left, Reply, ReplyId},
+    id::{MessageId, RoomName, SessionId},
+    position::Position,
+    record::{Body, Record, Stored},
+};
+
+use self::{
+    fanout::Tally,
+    table::{Accept, Joining, RoomTable},
+};
+use crate::{
+    contain::contain,
+    messages::{GetSessions, PresenceUpdate, RoomDelivery, RoomRequest},
+    ports::{Append, Audience, Broadcast, IdempotencyKey},
+    session::SessionHandle,
+    shared::Shared,
+};
+
+/// Messages that may wait for a room server before sessions are told `unavailable`.
+pub const MAILBOX: usize = 16_384;
+
+/// The room server of one worker.
+pub struct RoomServer {
+    shared: Arc<Shared>,
+    worker: usize,
+    backlog: Arc<AtomicUsize>,
+    sessions: HashMap<SessionId, Arc<SessionHandle>>,
+    table: RoomTable<Arc<SessionHandle>>,
+}
+
+impl RoomServer {
+    /// Starts the room server of the current thread and adds it to the relay.
+    pub fn launch(shared: Arc<Shared>) -> actix::Addr<Self> {
+        Self::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            let (worker, backlog) = shared.relay.add_worker(ctx.address().recipient());
+            Self { shared, worker, backlog, sessions: HashMap::new(), table: RoomTable::default() }
+        })
+    }
+
+    fn request(&mut self, request: RoomRequest, ctx: &mut Context<Self>) {
+        match request {
+            RoomRequest::Attach(session) => self.attach(session),
+            RoomRequest::Detach(session) => self.detach(&session),
+            RoomRequest::Join { session, room, since, reply } => {
+                self.join(session, room, since, reply, ctx);
+            }
+            RoomRequest::Leave { session, room, reply } => self.leave(&session, &room, &reply),
+            RoomRequest::Publish { session, room, body, key, reply, taken } => {
+                self.publish(session, room, body, key, reply, taken);
+            }
+            RoomRequest::Emit { session, room, event, echo, reply } => {
+                self.emit(&session, room, event, echo, &reply);
+            }
+            RoomRequest::Presence(update) => self.shared.tell_tracker(update),
+        }
+    }
+
+    fn attach(&mut self, session: Arc<SessionHandle>) {
+        let personal = RoomName::personal(&session.user);
+        self.enter(&personal, &session);
+        self.table.go_live(&personal, session.id, None);
+        self.sessions.insert(session.id, session.clone());
+        self.shared.metrics.sessions.inc();
+        self.shared.tell_tracker(PresenceUpdate::Opened(session));
+    }
+
+    fn detach(&mut self, session: &Arc<SessionHandle>) {
+        if self.sessions.remove(&session.id).is_none() {
+            return;
+        }
+        let rooms = session.rooms();
+        for room in &rooms {
+            self.exit(room, session);
+        }
+        self.exit(&RoomName::personal(&session.user), session);
+        self.shared.metrics.sessions.dec();
+        self.shared.tell_tracker(PresenceUpdate::Closed(session.clone(), rooms));
+    }
+
+    /// Puts a session into a room of the table and hears the room.
+    fn enter(&mut self, room: &RoomName, session: &Arc<SessionHandle>) -> Joining {
+        let joining = self.table.join(room, session.id, session.clone());
+        if joining == Joining::First {
+            self.shared.relay.subscribe(room, self.worker);
+            if !room.is_reserved() {
+                self.shared.metrics.rooms.inc();
+            }
+        }
+        joining
+    }
+
+    fn exit(&mut self, room: &RoomName, session: &Arc<SessionHandle>) {
+        session.left(room);
+        if self.table.leave(room, session.id).1 {
+            self.shared.relay.unsubscribe(room, self.worker);
+            if !room.is_reserved() {
+                self.shared.metrics.rooms.dec();
+            }
+        }
+    }
+
+    fn leave(&mut self, session: &Arc<SessionHandle>, room: &RoomName, reply: &ReplyId) {
+        if !self.table.is_member(room, session.id) || room.is_reserved() {
+            let e = HubError::new(ErrorCode::NotAMember, "the session is not in this room");
+            return session.reply(reply, &Err(e));
+        }
+        self.exit(room, session);
+        self.shared.tell_tracker(PresenceUpdate::MemberLeft(session.clone(), room.clone()));
+        session.tell(&Event::Left(Left { room: room.clone() }));
+        session.reply(reply, &Ok(Reply::Done));
+    }
+
+    fn publish(
+        &mut self,
+        session: Arc<SessionHandle>,
+        room: RoomName,
+        body: Body,
+        key: Option<Box<str>>,
+        reply: ReplyId,
+        taken: Instant,
+    ) {
+        let personal = matches!(body, Body::Direct { .. });
+        if !personal && !self.table.is_member(&room, session.id) {
+            let e = HubError::new(ErrorCode::NotAMember, "join the room first");
+            return session.reply(&reply, &Err(e));
+        }
+        if self.shared.relay.is_congested() {
+            let e = HubError::unavailable("the hub is behind with deliveries; try again");
+            return session.reply(&reply, &Err(e));
+        }
+        self.shared.metrics.publishes.inc();
+        let record = Record {
+            id: MessageId(uuid::Uuid::now_v7()),
+            room,
+            user: Some(session.user.clone()),
+            username: session.username.clone(),
+            timestamp: self.shared.clock.timestamp(),
+            body,
+        };
+        let key = key.map(|key| IdempotencyKey { user: record.user.clone(), key });
+        let done = Box::new(move |result: Result<crate::ports::Appended, _>| {
+            let metrics = &session.shared.metrics;
+            if result.is_ok() {
+                metrics.acks.inc();
+                metrics.ack_seconds.observe(taken.elapsed().as_secs_f64());
+            }
+            let answer = result
+                .map(|a| Reply::Published { id: a.id, position: a.position })
+                .map_err(HubError::from);
+            session.reply(&reply, &answer);
+        });
+        self.shared.history.append(Append { record, key, done });
+    }
+
+    fn emit(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        room: RoomName,
+        event: Arc<Event>,
+        echo: bool,
+        reply: &ReplyId,
+    ) {
+        if !self.table.is_member(&room, session.id) {
+            let e = HubError::new(ErrorCode::NotAMember, "join the room first");
+            return session.reply(reply, &Err(e));
+        }
+        self.shared.metrics.volatile.inc();
+        let broadcast = Broadcast {
+            to: Audience::Room(room),
+            event,
+            except: (!echo).then_some(session.id),
+            except_user: None,
+        };
+        self.hand_out(&broadcast);
+        if self.shared.relay.relay(&broadcast, Some(self.worker)) {
+            self.shared.metrics.dropped.with_label_values(&["congested"]).inc();
+        }
+        if reply.is_some() {
+            let id = MessageId(uuid::Uuid::now_v7());
+            session.reply(reply, &Ok(Reply::Sent { id }));
+        }
+    }
+
+    /// Hands something volatile to the members here.
+    fn hand_out(&mut self, broadcast: &Broadcast) {
+        let mut renderer = self.shared.renderer(&broadcast.event);
+        let mut tally = Tally::default();
+        let wanted = |s: &Arc<SessionHandle>| {
+            Some(s.id) != broadcast.except && Some(&s.user) != broadcast.except_user.as_ref()
+        };
+        match &broadcast.to {
+            Audience::Room(room) => {
+                let members = self.table.room(room).map(|r| &r.members);
+                for member in members.into_iter().flat_map(|m| m.values()) {
+                    if member.live && wanted(&member.who) {
+                        tally.push(&mut renderer, &member.who);
+                    }
+                }
+            }
+            Audience::Rooms(rooms) => {
+                let mut told = std::collections::HashSet::new();
+                for room in rooms.iter().filter_map(|r| self.table.room(r)) {
+                    for (id, member) in &room.members {
+                        if member.live && wanted(&member.who) && told.insert(*id) {
+                            tally.push(&mut renderer, &member.who);
+                        }
+                    }
+                }
+            }
+            Audience::Everyone => {
+                for session in self.sessions.values().filter(|s| wanted(s)) {
+                    tally.push(&mut renderer, session);
+                }
+            }
+        }
+        tally.count(&self.shared);
+    }
+
+    /// Takes a record off the relay.
+    fn arrive(&mut self, record: Arc<Stored>, ctx: &mut Context<Self>) {
+        match self.table.accept(&record) {
+            Accept::Deliver => self.hand_out_stored(record),
+            Accept::Gap(after) => self.repair(record.record.room.clone(), after, ctx),
+            Accept::Duplicate | Accept::Repairing | Accept::NoRoom => {}
+        }
+    }
+
+    /// Hands a record to the live members that do not have it.
+    fn hand_out_stored(&mut self, record: Arc<Stored>) {
+        let Position { offset, .. } = record.position;
+        let shared = self.shared.clone();
+        let Some(room) = self.table.room_mut(&record.record.room) else { return };
+        let event = Event::Stored(record);
+        let mut renderer = shared.renderer(&event);
+        let mut tally = Tally::default();
+        for member in room.members.values_mut() {
+            if member.live && member.cursor < offset {
+                member.cursor = offset;
+                tally.push(&mut renderer, &member.who);
+            }
+        }
+        tally.count(&shared);
+    }
+
+    /// After a panic: the members are those that the sessions name, and whatever
+    /// a member may have missed is read again.
+    fn rebuild(&mut self, ctx: &mut Context<Self>) {
+        let sessions: Vec<_> = self.sessions.values().cloned().collect();
+        for session in sessions {
+            for room in session.rooms() {
+                if self.enter(&room, &session) != Joining::Already {
+                    self.table.go_live(&room, session.id, None);
+                }
+            }
+        }
+        for (room, after) in self.table.suspect() {
+            if !room.is_reserved() || room.personal_user().is_some() {
+                self.repair(room, after, ctx);
+            }
+        }
+    }
+}
+
+impl Actor for RoomServer {
+    type Context = Context<Self>;
+}
+
+impl Handler<RoomRequest> for RoomServer {
+    type Result = ();
+
+    fn handle(&mut self, request: RoomRequest, ctx: &mut Self::Context) {
+        let shared = self.shared.clone();
+        let injected = shared.settings.fault_injection && is_panic_request(&request);
+        let step = || {
+            assert!(!injected, "injected fault");
+            self.request(request, ctx);
+        };
+        if contain(&shared, "room_server", step).is_none() {
+            self.rebuild(ctx);
+        }
+    }
+}
+
+fn is_panic_request(request: &RoomRequest) -> bool {
+    matches!(request, RoomRequest::Emit { event, .. }
+        if matches!(&**event, Event::Volatile(e) if &*e.name == "hubbub.panic.room_server"))
+}
+
+impl Handler<RoomDelivery> for RoomServer {
+    type Result = ();
+
+    fn handle(&mut self, delivery: RoomDelivery, ctx: &mut Self::Context) {
+        let shared = self.shared.clone();
+        let count = match &delivery {
+            RoomDelivery::Stored(records) => records.len(),
+            RoomDelivery::Broadcast(_) => 1,
+        };
+        let step = || match delivery {
+            RoomDelivery::Stored(records) => {
+                for record in records {
+                    self.arrive(record, ctx);
+                }
+            }
+            RoomDelivery::Broadcast(broadcast) => self.hand_out(&broadcast),
+        };
+        let done = contain(&shared, "room_server", step);
+        self.backlog.fetch_sub(count, Ordering::Relaxed);
+        if done.is_none() {
+            self.rebuild(ctx);
+        }
+    }
+}
+
+impl Handler<GetSessions> for RoomServer {
+    type Result = Vec<Arc<SessionHandle>>;
+
+    fn handle(&mut self, _: GetSessions, _: &mut Self::Context) -> Self::Result {
+        self.sessions.values().cloned().collect()
+    }
+}

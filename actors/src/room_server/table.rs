@@ -1,0 +1,302 @@
+//! The rooms of one worker: who is a member, where each room and each member
+//! stands. Pure: no actor, no clock.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use hubbub_protocol::{
+    id::{RoomName, SessionId},
+    position::Position,
+    record::Stored,
+};
+use indexmap::IndexMap;
+
+/// Records that a room keeps at hand to bridge the moment between reading the
+/// history and hearing the room live.
+const RECENT_RECORDS: usize = 64;
+/// And their bytes.
+const RECENT_BYTES: usize = 64 * 1024;
+
+/// One member of a room.
+pub struct Member<M> {
+    /// Whatever the caller keeps of a member.
+    pub who: M,
+    /// Hears the room. A member that still catches up does not.
+    pub live: bool,
+    /// The newest offset it was given.
+    pub cursor: u64,
+}
+
+/// One room.
+pub struct Room<M> {
+    /// The members, dense, for the walk.
+    pub members: IndexMap<SessionId, Member<M>>,
+    /// The newest record that was handed out; none until something is known.
+    pub position: Option<Position>,
+    /// While records are missing: the newest offset seen meanwhile.
+    pub repairing: Option<u64>,
+    recent: VecDeque<Arc<Stored>>,
+    recent_bytes: usize,
+}
+
+impl<M> Room<M> {
+    fn new() -> Self {
+        Self {
+            members: IndexMap::new(),
+            position: None,
+            repairing: None,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+        }
+    }
+
+    fn remember(&mut self, record: Arc<Stored>) {
+        self.recent_bytes += record.record.body.len();
+        self.recent.push_back(record);
+        while self.recent.len() > RECENT_RECORDS || self.recent_bytes > RECENT_BYTES {
+            match self.recent.pop_front() {
+                Some(old) => self.recent_bytes -= old.record.body.len(),
+                None => break,
+            }
+        }
+    }
+}
+
+/// What to do with a record that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accept {
+    /// Hand it out.
+    Deliver,
+    /// It was handed out before.
+    Duplicate,
+    /// Records are missing: read those above this offset first.
+    Gap(u64),
+    /// Records are missing and being read; this one will be among them.
+    Repairing,
+    /// Nobody here is in the room.
+    NoRoom,
+}
+
+/// What a member that caught up to a position finds.
+pub enum GoLive {
+    /// It hears the room from now on, after these records.
+    Live(Vec<Arc<Stored>>),
+    /// The room is further than what is at hand: read above the position again.
+    Behind,
+    /// It is no longer a member.
+    Gone,
+}
+
+/// The rooms of one worker.
+pub struct RoomTable<M> {
+    rooms: HashMap<RoomName, Room<M>>,
+}
+
+impl<M> Default for RoomTable<M> {
+    fn default() -> Self {
+        Self { rooms: HashMap::new() }
+    }
+}
+
+/// What joining found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Joining {
+    /// The first member here: the worker must now hear the room.
+    First,
+    /// One more.
+    Another,
+    /// It was a member already.
+    Already,
+}
+
+impl<M> RoomTable<M> {
+    /// How many rooms have a member.
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// A room with a member.
+    pub fn room(&self, room: &RoomName) -> Option<&Room<M>> {
+        self.rooms.get(room)
+    }
+
+    /// A room with a member, to hand something out.
+    pub fn room_mut(&mut self, room: &RoomName) -> Option<&mut Room<M>> {
+        self.rooms.get_mut(room)
+    }
+
+    /// Every room with a member.
+    pub fn rooms(&self) -> impl Iterator<Item = (&RoomName, &Room<M>)> {
+        self.rooms.iter()
+    }
+
+    /// Puts a member in, not live yet.
+    pub fn join(&mut self, room: &RoomName, id: SessionId, who: M) -> Joining {
+        let mut joining = Joining::Another;
+        let entry = self.rooms.entry(room.clone()).or_insert_with(|| {
+            joining = Joining::First;
+            Room::new()
+        });
+        match entry.members.entry(id) {
+            indexmap::map::Entry::Occupied(_) => Joining::Already,
+            indexmap::map::Entry::Vacant(slot) => {
+                slot.insert(Member { who, live: false, cursor: 0 });
+                joining
+            }
+        }
+    }
+
+    /// Takes a member out; says whether it was one, and whether the room is gone
+    /// with it.
+    pub fn leave(&mut self, room: &RoomName, id: SessionId) -> (Option<M>, bool) {
+        let Some(entry) = self.rooms.get_mut(room) else { return (None, false) };
+        let member = entry.members.swap_remove(&id).map(|m| m.who);
+        let empty = entry.members.is_empty();
+        if empty {
+            self.rooms.remove(room);
+        } else if entry.members.capacity() > 64
+            && entry.members.len() * 4 < entry.members.capacity()
+        {
+            entry.members.shrink_to(entry.members.len() * 2);
+        }
+        (member, empty)
+    }
+
+    /// Whether a session is a member, live or about to be.
+    pub fn is_member(&self, room: &RoomName, id: SessionId) -> bool {
+        self.rooms.get(room).is_some_and(|r| r.members.contains_key(&id))
+    }
+
+    /// Lets a member hear the room that has everything up to `caught_up`; none:
+    /// from wherever the room stands.
+    pub fn go_live(
+        &mut self,
+        room: &RoomName,
+        id: SessionId,
+        caught_up: Option<Position>,
+    ) -> GoLive {
+        let Some(entry) = self.rooms.get_mut(room) else { return GoLive::Gone };
+        let Some(member) = entry.members.get_mut(&id) else { return GoLive::Gone };
+        let bridge: Vec<_> = match (entry.position, caught_up) {
+            (Some(at), Some(have)) if at.epoch == have.epoch && have.offset < at.offset => {
+                let bridge: Vec<_> = entry
+                    .recent
+                    .iter()
+                    .filter(|r| r.position.offset > have.offset)
+                    .cloned()
+                    .collect();
+                if bridge.len() as u64 != at.offset - have.offset {
+                    return GoLive::Behind;
+                }
+                bridge
+            }
+            (Some(at), Some(have)) if at.epoch != have.epoch => return GoLive::Behind,
+            (None, Some(have)) => {
+                entry.position = Some(have);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        member.live = true;
+        // What is further than the room's own position must not come a second time.
+        let at = entry.position.map_or(0, |p| p.offset);
+        member.cursor = at.max(caught_up.map_or(0, |p| p.offset));
+        GoLive::Live(bridge)
+    }
+
+    /// Judges a record that arrived and notes it if it is to be handed out.
+    pub fn accept(&mut self, record: &Arc<Stored>) -> Accept {
+        let Some(room) = self.rooms.get_mut(&record.record.room) else { return Accept::NoRoom };
+        let new = record.position;
+        if let Some(seen) = &mut room.repairing {
+            *seen = (*seen).max(new.offset);
+            return Accept::Repairing;
+        }
+        match room.position {
+            Some(at) if at.epoch == new.epoch && new.offset <= at.offset => Accept::Duplicate,
+            Some(at) if at.epoch == new.epoch && new.offset > at.offset + 1 => {
+                room.repairing = Some(new.offset);
+                Accept::Gap(at.offset)
+            }
+            Some(at) if at.epoch != new.epoch => {
+                // A new history began: positions of the old one mean nothing.
+                room.recent.clear();
+                room.recent_bytes = 0;
+                for member in room.members.values_mut() {
+                    member.cursor = 0;
+                }
+                room.position = Some(new);
+                room.remember(record.clone());
+                Accept::Deliver
+            }
+            _ => {
+                room.position = Some(new);
+                room.remember(record.clone());
+                Accept::Deliver
+            }
+        }
+    }
+
+    /// Takes the records that were missing (above the room's position, ascending)
+    /// and says which are to be handed out, and whether more must be read above
+    /// the new position.
+    pub fn repaired(
+        &mut self,
+        room: &RoomName,
+        head: Position,
+        records: Vec<Arc<Stored>>,
+        has_more: bool,
+    ) -> (Vec<Arc<Stored>>, bool) {
+        let Some(entry) = self.rooms.get_mut(room) else { return (Vec::new(), false) };
+        let Some(seen) = entry.repairing.take() else { return (Vec::new(), false) };
+        let mut fresh = Vec::with_capacity(records.len());
+        for record in records {
+            let known = entry
+                .position
+                .is_some_and(|at| at.epoch == head.epoch && record.position.offset <= at.offset);
+            if !known {
+                entry.position = Some(record.position);
+                entry.remember(record.clone());
+                fresh.push(record);
+            }
+        }
+        let at = entry.position.filter(|at| at.epoch == head.epoch).map_or(0, |at| at.offset);
+        let more = has_more || (seen > at && at < head.offset);
+        if more {
+            entry.repairing = Some(seen);
+        } else if at < head.offset {
+            // What lies between was trimmed away; go on from the head.
+            entry.position = Some(head);
+        }
+        (fresh, more)
+    }
+
+    /// Starts over with the same members and positions, after a panic: every
+    /// record that some live member may have missed is to be read again. Gives
+    /// the rooms to repair with the offset to read above.
+    pub fn suspect(&mut self) -> Vec<(RoomName, u64)> {
+        let mut rooms = Vec::new();
+        for (name, room) in &mut self.rooms {
+            let Some(at) = &mut room.position else { continue };
+            let behind = room.members.values().filter(|m| m.live).map(|m| m.cursor).min();
+            let from = behind.unwrap_or(at.offset).min(at.offset);
+            room.repairing = Some(at.offset);
+            at.offset = from;
+            room.recent.clear();
+            room.recent_bytes = 0;
+            rooms.push((name.clone(), from));
+        }
+        rooms
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,473 @@
+//! What each command does: one match.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+
+use actix::Recipient;
+use hubbub_protocol::{
+    close::CloseCode,
+    error::{ErrorCode, HubError},
+    event::{
+        Auth, Command, CustomEvent, Direct, Event, GetMembers, History, Join, Publish,
+        PublishEvent, Read, Receipt, ReceiptStatus, Reply, ReplyId, Request, SetTyping,
+    },
+    id::RoomName,
+    record::Body,
+};
+
+use super::{Identity, Session, SessionHandle, handle::Grants, rate::Passage};
+use crate::{
+    messages::{PresenceUpdate, RoomRequest},
+    ports::Range,
+    shared::RoomPolicy,
+};
+
+/// Something to wait for before the next frame is read.
+pub(super) type Wait = Pin<Box<dyn Future<Output = ()>>>;
+
+type Outcome = Result<Option<Wait>, HubError>;
+
+/// The reason a reserved room is refused with.
+fn reserved() -> HubError {
+    HubError::new(ErrorCode::Forbidden, "the room's name is reserved")
+}
+
+impl Session {
+    /// Handles one text frame. What it asks is answered now or later by whoever
+    /// knows; the future, if there is one, is to be waited for first.
+    pub(super) fn on_text(&mut self, text: &str) -> Option<Wait> {
+        match self.rate.check() {
+            Passage::Free => {}
+            Passage::Limited => {
+                let request = self.shared.format(self.format).decode(text);
+                let e = HubError::new(ErrorCode::RateLimited, "too many requests; slow down");
+                self.refuse(&request.reply, e);
+                return None;
+            }
+            Passage::Abused => {
+                self.outbound().close(CloseCode::RateAbused);
+                return None;
+            }
+        }
+        let taken = Instant::now();
+        let request = self.shared.format(self.format).decode(text);
+        self.request(request, taken)
+    }
+
+    fn request(&mut self, request: Request, taken: Instant) -> Option<Wait> {
+        let Request { reply, command } = request;
+        let outcome = command.and_then(|c| match (&self.open, c) {
+            (_, Command::Ping) => {
+                self.pong(&reply);
+                Ok(None)
+            }
+            (_, Command::Auth(auth)) => self.auth(auth, &reply),
+            (None, _) => Err(HubError::new(ErrorCode::Unauthorized, "authenticate first")),
+            (Some(handle), command) => {
+                let handle = handle.clone();
+                self.dispatch(&handle, command, &reply, taken)
+            }
+        });
+        match outcome {
+            Ok(wait) => wait,
+            Err(e) => {
+                self.refuse(&reply, e);
+                None
+            }
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        handle: &Arc<SessionHandle>,
+        command: Command,
+        reply: &ReplyId,
+        taken: Instant,
+    ) -> Outcome {
+        match command {
+            Command::Auth(_) | Command::Ping => {}
+            Command::Join(join) => return self.join(handle, join, reply),
+            Command::Leave(leave) => {
+                let request = RoomRequest::Leave {
+                    session: handle.clone(),
+                    room: leave.room,
+                    reply: reply.clone(),
+                };
+                self.ask(request, reply.clone());
+            }
+            Command::Publish(publish) => self.publish(handle, publish, reply, taken)?,
+            Command::Direct(direct) => self.direct(handle, direct, reply, taken),
+            Command::Event(event) => self.event(handle, event, reply, taken)?,
+            Command::Typing(typing) => {
+                self.typing(handle, typing)?;
+                handle.reply(reply, &Ok(Reply::Done));
+            }
+            Command::Presence(presence) => {
+                let update = PresenceUpdate::SetStatus(handle.clone(), presence.status);
+                self.ask(RoomRequest::Presence(update), ReplyId::None);
+                handle.reply(reply, &Ok(Reply::Done));
+            }
+            Command::Read(read) => self.read(handle, read, reply)?,
+            Command::History(history) => self.history(handle, history, reply)?,
+            Command::Members(members) => self.members(handle, members, reply)?,
+            Command::Batch(requests) => return Ok(self.batch(requests, reply, taken)),
+        }
+        Ok(None)
+    }
+
+    /// Each command is answered by itself and counts by itself against the rate.
+    fn batch(&mut self, requests: Vec<Request>, reply: &ReplyId, taken: Instant) -> Option<Wait> {
+        let mut waits: Vec<Wait> = Vec::new();
+        for (i, request) in requests.into_iter().enumerate() {
+            // The first was counted with the frame.
+            if i > 0 && self.rate.check() != Passage::Free {
+                let e = HubError::new(ErrorCode::RateLimited, "too many requests; slow down");
+                self.refuse(&request.reply, e);
+                continue;
+            }
+            waits.extend(self.request(request, taken));
+        }
+        if let Some(handle) = &self.open {
+            handle.reply(reply, &Ok(Reply::Done));
+        }
+        if waits.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            for wait in waits {
+                wait.await;
+            }
+        }))
+    }
+
+    fn pong(&self, reply: &ReplyId) {
+        let payload = if reply.is_some() {
+            self.shared.format(self.format).reply(reply, &Ok(Reply::Done))
+        } else {
+            self.shared.format(self.format).event(&Event::Pong)
+        };
+        if let Some(payload) = payload {
+            let frame = crate::frame::Frame::text(&payload);
+            self.outbound().push(&frame, crate::outbound::Class::Reply);
+        }
+    }
+
+    fn auth(&mut self, auth: Auth, reply: &ReplyId) -> Outcome {
+        let identity = match (auth.token, auth.user) {
+            (Some(token), _) => self.shared.authenticator.authenticate(&token),
+            (None, Some(user)) if self.shared.settings.anonymous => Ok(Identity {
+                user,
+                name: auth.username,
+                expires_at: None,
+                grants: Arc::new(Grants::default()),
+            }),
+            _ => Err(HubError::new(ErrorCode::Unauthorized, "a token is needed")),
+        };
+        match (identity, &self.open) {
+            (Ok(identity), None) => {
+                self.open(identity);
+                if let Some(handle) = &self.open {
+                    handle.reply(reply, &Ok(Reply::Done));
+                }
+                Ok(None)
+            }
+            (Ok(identity), Some(handle)) if identity.user == handle.user => {
+                self.connection.authenticated(identity.expires_at);
+                handle.set_grants(identity.grants);
+                self.tell_authenticated(handle);
+                handle.reply(reply, &Ok(Reply::Done));
+                Ok(None)
+            }
+            (Ok(_), Some(_)) => {
+                Err(HubError::new(ErrorCode::Forbidden, "the token names another user"))
+            }
+            (Err(e), None) => {
+                self.refuse(reply, e);
+                self.outbound().close(CloseCode::Unauthorized);
+                Ok(None)
+            }
+            // The session goes on with the token it has until that ends.
+            (Err(e), Some(_)) => Err(e),
+        }
+    }
+
+    fn join(&mut self, handle: &Arc<SessionHandle>, join: Join, reply: &ReplyId) -> Outcome {
+        if join.room.is_reserved() {
+            return Err(reserved());
+        }
+        let max = self.shared.settings.max_rooms_per_session;
+        if !handle.is_in(&join.room) && handle.room_count() >= max {
+            return Err(HubError::new(
+                ErrorCode::TooManyRooms,
+                format!("a session may be in {max} rooms"),
+            ));
+        }
+        let request = RoomRequest::Join {
+            session: handle.clone(),
+            room: join.room.clone(),
+            since: join.since,
+            reply: reply.clone(),
+        };
+        let grants = handle.grants();
+        let allowed = match &self.shared.policy {
+            RoomPolicy::Open => true,
+            RoomPolicy::Claims => grants.may_join(&join.room),
+            RoomPolicy::Webhook(webhook) => {
+                let decision = webhook.may_join(&handle.user, &join.room, &grants);
+                let (room_server, handle, reply) =
+                    (self.room_server.clone(), handle.clone(), reply.clone());
+                let room = join.room;
+                return Ok(Some(Box::pin(async move {
+                    let refusal = match decision.await {
+                        Ok(true) => match enter(&room_server, &handle, room, request) {
+                            Ok(()) => return,
+                            Err(e) => e,
+                        },
+                        Ok(false) => forbidden(),
+                        Err(e) => e,
+                    };
+                    handle.reply(&reply, &Err(refusal));
+                })));
+            }
+        };
+        if !allowed {
+            return Err(forbidden());
+        }
+        enter(&self.room_server, handle, join.room, request)?;
+        Ok(None)
+    }
+
+    fn publish(
+        &mut self,
+        handle: &Arc<SessionHandle>,
+        publish: Publish,
+        reply: &ReplyId,
+        taken: Instant,
+    ) -> Result<(), HubError> {
+        let room = handle.resolve(publish.room)?;
+        self.check_publish(handle, &room)?;
+        if self.typing.as_ref() == Some(&room) {
+            self.typing = None;
+            let update = PresenceUpdate::SetTyping(handle.clone(), room.clone(), false);
+            self.ask(RoomRequest::Presence(update), ReplyId::None);
+        }
+        let body = Body::Message { content: publish.content, data: publish.data };
+        self.store(handle, room, body, publish.key, reply, taken);
+        Ok(())
+    }
+
+    /// A join that is still on its way to the room server counts: it will be
+    /// there before the publish.
+    fn check_publish(&self, handle: &SessionHandle, room: &RoomName) -> Result<(), HubError> {
+        if room.is_reserved() {
+            return Err(reserved());
+        }
+        if !handle.grants().may_publish(room) && handle.is_in(room) {
+            return Err(HubError::new(
+                ErrorCode::Forbidden,
+                "the token does not allow publishing to this room",
+            ));
+        }
+        Ok(())
+    }
+
+    fn direct(&self, handle: &Arc<SessionHandle>, direct: Direct, reply: &ReplyId, taken: Instant) {
+        let room = RoomName::personal(&direct.user);
+        let body = Body::Direct { content: direct.content, data: direct.data };
+        self.store(handle, room, body, direct.key, reply, taken);
+    }
+
+    fn store(
+        &self,
+        handle: &Arc<SessionHandle>,
+        room: RoomName,
+        body: Body,
+        key: Option<Box<str>>,
+        reply: &ReplyId,
+        taken: Instant,
+    ) {
+        let request = RoomRequest::Publish {
+            session: handle.clone(),
+            room,
+            body,
+            key,
+            reply: reply.clone(),
+            taken,
+        };
+        self.ask(request, reply.clone());
+    }
+
+    fn event(
+        &mut self,
+        handle: &Arc<SessionHandle>,
+        event: PublishEvent,
+        reply: &ReplyId,
+        taken: Instant,
+    ) -> Result<(), HubError> {
+        let room = handle.resolve(event.room)?;
+        self.check_publish(handle, &room)?;
+        if self.shared.settings.fault_injection {
+            match &*event.name {
+                "hubbub.panic.session" => std::panic::panic_any("injected fault"),
+                "hubbub.panic.presence_tracker" => {
+                    self.ask(RoomRequest::Presence(PresenceUpdate::Panic), ReplyId::None);
+                }
+                _ => {}
+            }
+        }
+        if !event.volatile {
+            let body = Body::Event { name: event.name, data: event.data };
+            self.store(handle, room, body, event.key, reply, taken);
+            return Ok(());
+        }
+        let custom = Event::Volatile(CustomEvent {
+            room: Some(room.clone()),
+            user: Some(handle.user.clone()),
+            username: handle.username.clone(),
+            name: event.name,
+            data: event.data,
+            timestamp: self.shared.clock.timestamp(),
+        });
+        self.emit(handle, room, custom, true, reply);
+        Ok(())
+    }
+
+    fn emit(
+        &self,
+        handle: &Arc<SessionHandle>,
+        room: RoomName,
+        event: Event,
+        echo: bool,
+        reply: &ReplyId,
+    ) {
+        let request = RoomRequest::Emit {
+            session: handle.clone(),
+            room,
+            event: Arc::new(event),
+            echo,
+            reply: reply.clone(),
+        };
+        self.ask(request, reply.clone());
+    }
+
+    fn typing(&mut self, handle: &Arc<SessionHandle>, typing: SetTyping) -> Result<(), HubError> {
+        let room = handle.resolve(typing.room)?;
+        self.typing = typing.is_typing.then(|| room.clone());
+        let update = PresenceUpdate::SetTyping(handle.clone(), room, typing.is_typing);
+        self.ask(RoomRequest::Presence(update), ReplyId::None);
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        handle: &Arc<SessionHandle>,
+        read: Read,
+        reply: &ReplyId,
+    ) -> Result<(), HubError> {
+        if !handle.is_in(&read.room) {
+            return Err(HubError::new(ErrorCode::NotAMember, "join the room first"));
+        }
+        let receipt = Event::Receipt(Receipt {
+            room: read.room.clone(),
+            user: handle.user.clone(),
+            offset: read.offset,
+            status: ReceiptStatus::Read,
+        });
+        self.emit(handle, read.room, receipt, false, reply);
+        Ok(())
+    }
+
+    /// What may be joined may be read, without joining.
+    fn may_look(&self, handle: &SessionHandle, room: &RoomName) -> Result<(), HubError> {
+        let allowed = match &self.shared.policy {
+            _ if room.is_reserved() => return Err(reserved()),
+            _ if handle.is_in(room) => true,
+            RoomPolicy::Open => true,
+            RoomPolicy::Claims => handle.grants().may_join(room),
+            RoomPolicy::Webhook(_) => {
+                return Err(HubError::new(ErrorCode::NotAMember, "join the room first"));
+            }
+        };
+        if allowed { Ok(()) } else { Err(forbidden()) }
+    }
+
+    fn history(
+        &self,
+        handle: &Arc<SessionHandle>,
+        q: History,
+        reply: &ReplyId,
+    ) -> Result<(), HubError> {
+        self.may_look(handle, &q.room)?;
+        let range = match (q.after, q.before) {
+            (None, None) => Range::Newest,
+            (Some(after), None) => Range::After(after),
+            (None, Some(before)) => Range::Before(before),
+            (Some(_), Some(_)) => {
+                return Err(HubError::bad_request("`after` and `before` exclude each other"));
+            }
+        };
+        let Some(place) = self.wait_place(reply) else { return Ok(()) };
+        let (handle, reply) = (handle.clone(), reply.clone());
+        let page = self.shared.history.read(&q.room, range, q.limit);
+        actix_rt::spawn(async move {
+            let answer = page.await.map_err(HubError::from).map(|page| Reply::History {
+                room: q.room,
+                epoch: page.head.epoch,
+                messages: page.records,
+                has_more: page.has_more,
+            });
+            handle.reply(&reply, &answer);
+            drop(place);
+        });
+        Ok(())
+    }
+
+    fn members(
+        &self,
+        handle: &Arc<SessionHandle>,
+        q: GetMembers,
+        reply: &ReplyId,
+    ) -> Result<(), HubError> {
+        self.may_look(handle, &q.room)?;
+        let Some(place) = self.wait_place(reply) else { return Ok(()) };
+        let (handle, reply, shared) = (handle.clone(), reply.clone(), self.shared.clone());
+        actix_rt::spawn(async move {
+            let Some(link) = shared.tracker.get() else { return };
+            let room = q.room.clone();
+            let ask = crate::messages::GetMembers { room, after: q.after, limit: q.limit };
+            let answer = match link.members.send(ask).await {
+                Ok(page) => Ok(Reply::Members {
+                    room: q.room,
+                    members: page.members,
+                    member_count: page.count,
+                    has_more: page.has_more,
+                }),
+                Err(_) => Err(HubError::unavailable("the presence tracker is busy; try again")),
+            };
+            handle.reply(&reply, &answer);
+            drop(place);
+        });
+        Ok(())
+    }
+}
+
+/// Notes the room at once, so that what the client sends next finds it, and asks
+/// the room server.
+fn enter(
+    room_server: &Recipient<RoomRequest>,
+    handle: &SessionHandle,
+    room: RoomName,
+    request: RoomRequest,
+) -> Result<(), HubError> {
+    let new = !handle.is_in(&room);
+    handle.entered(room.clone());
+    room_server.try_send(request).map_err(|_| {
+        if new {
+            handle.left(&room);
+        }
+        HubError::unavailable("the hub is busy; try again")
+    })
+}
+
+fn forbidden() -> HubError {
+    HubError::new(ErrorCode::Forbidden, "the room may not be joined by this user")
+}

@@ -1,0 +1,298 @@
+//! What the rest of the hub holds of a connection and of its session.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use hubbub_protocol::{
+    close::CloseCode,
+    error::{ErrorCode, HubError},
+    event::{Event, Reply, ReplyId, Status},
+    id::{RoomName, SessionId, UserId},
+    pattern,
+    wire::FormatId,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    frame::Frame,
+    outbound::{Class, Outbound},
+    shared::Shared,
+};
+
+/// What a token allows.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// Rooms that may be joined; none means every room that is not reserved.
+    pub rooms: Option<Vec<String>>,
+    /// Rooms that may be published to; none means as `rooms`.
+    pub publish: Option<Vec<String>>,
+    /// Roles, for webhooks and vocabularies.
+    pub roles: Vec<String>,
+}
+
+impl Grants {
+    /// Whether the patterns allow joining a room.
+    pub fn may_join(&self, room: &RoomName) -> bool {
+        self.rooms.as_ref().is_none_or(|p| pattern::any_matches(p, room.as_str()))
+    }
+
+    /// Whether the patterns allow publishing to a room.
+    pub fn may_publish(&self, room: &RoomName) -> bool {
+        match &self.publish {
+            Some(patterns) => pattern::any_matches(patterns, room.as_str()),
+            None => self.may_join(room),
+        }
+    }
+}
+
+/// Who a token names and what it allows.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The user (`sub`).
+    pub user: UserId,
+    /// The display name.
+    pub name: Option<Arc<str>>,
+    /// When the token ends, milliseconds since 1970.
+    pub expires_at: Option<u64>,
+    /// What it allows.
+    pub grants: Arc<Grants>,
+}
+
+/// One transport: what heartbeats and limits look at, before and after there is
+/// a session on it.
+pub struct Connection {
+    /// What goes out.
+    pub outbound: Arc<Outbound>,
+    /// The client's address, as trusted proxies report it.
+    pub peer: IpAddr,
+    /// When it opened, milliseconds since 1970.
+    pub opened_at: u64,
+    last_seen: AtomicU64,
+    ping_sent: AtomicU64,
+    auth_deadline: AtomicU64,
+    expires_at: AtomicU64,
+    warned: AtomicU64,
+}
+
+impl Connection {
+    /// A connection that must authenticate until `auth_deadline`.
+    pub fn new(outbound: Arc<Outbound>, peer: IpAddr, now: u64, auth_deadline: u64) -> Self {
+        Self {
+            outbound,
+            peer,
+            opened_at: now,
+            last_seen: now.into(),
+            ping_sent: 0.into(),
+            auth_deadline: auth_deadline.into(),
+            expires_at: u64::MAX.into(),
+            warned: 0.into(),
+        }
+    }
+
+    /// The client gave a sign of life.
+    pub fn seen(&self, now: u64) {
+        self.last_seen.store(now, Ordering::Relaxed);
+        self.ping_sent.store(0, Ordering::Relaxed);
+    }
+
+    /// A token that ends at `expires_at` was accepted.
+    pub fn authenticated(&self, expires_at: Option<u64>) {
+        self.auth_deadline.store(u64::MAX, Ordering::Relaxed);
+        self.expires_at.store(expires_at.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.warned.store(0, Ordering::Relaxed);
+    }
+
+    /// A look at the times, for [`heartbeat::judge`](super::heartbeat::judge).
+    pub fn vitals(&self) -> super::heartbeat::Vitals {
+        let read = |v: &AtomicU64| v.load(Ordering::Relaxed);
+        super::heartbeat::Vitals {
+            last_seen: read(&self.last_seen),
+            ping_sent: Some(read(&self.ping_sent)).filter(|&t| t > 0),
+            auth_deadline: read(&self.auth_deadline),
+            expires_at: read(&self.expires_at),
+            warned: read(&self.warned) > 0,
+        }
+    }
+
+    /// A heartbeat was sent.
+    pub fn pinged(&self, now: u64) {
+        self.ping_sent.store(now, Ordering::Relaxed);
+    }
+
+    /// `token_expiring` was sent.
+    pub fn warned(&self) {
+        self.warned.store(1, Ordering::Relaxed);
+    }
+}
+
+/// One authenticated session, as room servers, the tracker and operators hold it.
+pub struct SessionHandle {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The user's display name.
+    pub username: Option<Arc<str>>,
+    /// The format it speaks.
+    pub format: FormatId,
+    /// The worker that owns its socket.
+    pub worker: usize,
+    /// Its transport.
+    pub connection: Arc<Connection>,
+    /// What everybody on the node shares.
+    pub shared: Arc<Shared>,
+    rooms: Mutex<Vec<RoomName>>,
+    grants: Mutex<Arc<Grants>>,
+    status: Mutex<Status>,
+}
+
+impl SessionHandle {
+    /// A session of an identity on a connection.
+    pub fn new(
+        id: SessionId,
+        identity: &Identity,
+        format: FormatId,
+        worker: usize,
+        connection: Arc<Connection>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            id,
+            user: identity.user.clone(),
+            username: identity.name.clone(),
+            format,
+            worker,
+            connection,
+            shared,
+            rooms: Mutex::default(),
+            grants: Mutex::new(identity.grants.clone()),
+            status: Mutex::default(),
+        }
+    }
+
+    /// What the token allows now.
+    pub fn grants(&self) -> Arc<Grants> {
+        self.grants.lock().clone()
+    }
+
+    /// A fresh token was accepted.
+    pub fn set_grants(&self, grants: Arc<Grants>) {
+        *self.grants.lock() = grants;
+    }
+
+    /// What the session's user said it is.
+    pub fn status(&self) -> Status {
+        *self.status.lock()
+    }
+
+    /// Notes what the session's user said it is. Called by the presence tracker.
+    pub(crate) fn set_status(&self, status: Status) {
+        *self.status.lock() = status;
+    }
+
+    /// The rooms it is in or about to be.
+    pub fn rooms(&self) -> Vec<RoomName> {
+        self.rooms.lock().clone()
+    }
+
+    /// How many rooms it is in or about to be.
+    pub fn room_count(&self) -> usize {
+        self.rooms.lock().len()
+    }
+
+    /// The room, if it is in exactly one.
+    pub fn only_room(&self) -> Option<RoomName> {
+        match &self.rooms.lock()[..] {
+            [room] => Some(room.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is in a room or about to be.
+    pub fn is_in(&self, room: &RoomName) -> bool {
+        self.rooms.lock().contains(room)
+    }
+
+    /// Notes a room, before the room server is asked to let the session in.
+    pub(crate) fn entered(&self, room: RoomName) {
+        let mut rooms = self.rooms.lock();
+        if !rooms.contains(&room) {
+            rooms.push(room);
+        }
+    }
+
+    /// Forgets a room. Called by the room server.
+    pub(crate) fn left(&self, room: &RoomName) {
+        self.rooms.lock().retain(|r| r != room);
+    }
+
+    /// Answers a request.
+    pub fn reply(&self, id: &ReplyId, reply: &Result<Reply, HubError>) {
+        if let Err(e) = reply {
+            self.shared.metrics.errors.with_label_values(&[e.code.as_str()]).inc();
+        }
+        if let Some(payload) = self.shared.format(self.format).reply(id, reply) {
+            self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
+        }
+    }
+
+    /// Tells something about the session itself.
+    pub fn tell(&self, event: &Event) {
+        if let Some(payload) = self.shared.format(self.format).event(event) {
+            self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
+        }
+    }
+
+    /// Closes the connection after what waits is written.
+    pub fn close(&self, code: CloseCode) {
+        self.connection.outbound.close(code);
+    }
+
+    /// The room a request means: the named one, or the only one.
+    pub fn resolve(&self, room: Option<RoomName>) -> Result<RoomName, HubError> {
+        match room.or_else(|| self.only_room()) {
+            Some(room) => Ok(room),
+            None => {
+                Err(HubError::bad_request("`roomId` is missing and not exactly one room is joined"))
+            }
+        }
+    }
+
+    /// Fails unless the session is in a room and may publish to it.
+    pub fn check_publish(&self, room: &RoomName) -> Result<(), HubError> {
+        if !self.is_in(room) {
+            return Err(HubError::new(ErrorCode::NotAMember, "join the room first"));
+        }
+        if !self.grants().may_publish(room) {
+            return Err(HubError::new(
+                ErrorCode::Forbidden,
+                "the token does not allow publishing to this room",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn publish_defaults_to_rooms() {
+        let list = |p: &[&str]| Some(p.iter().map(|s| s.to_string()).collect::<Vec<_>>());
+        let room = RoomName::new("team-1").unwrap();
+        let all = Grants::default();
+        assert!(all.may_join(&room) && all.may_publish(&room));
+        let some = Grants { rooms: list(&["team-*"]), ..Grants::default() };
+        assert!(some.may_join(&room) && some.may_publish(&room));
+        let reader = Grants { rooms: list(&["*"]), publish: list(&[]), roles: vec![] };
+        assert!(reader.may_join(&room) && !reader.may_publish(&room));
+        assert!(!Grants { rooms: list(&[]), ..Grants::default() }.may_join(&room));
+    }
+}

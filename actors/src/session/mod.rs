@@ -1,0 +1,182 @@
+//! The session: one actor per WebSocket connection. It reads frames, decides what
+//! they ask, and hands it to the room server of its worker and to the presence
+//! tracker; what goes out passes the connection's [`Outbound`] queue.
+
+mod context;
+mod dispatch;
+mod fragments;
+mod handle;
+pub mod heartbeat;
+mod rate;
+
+use std::{net::IpAddr, sync::Arc};
+
+use actix::Recipient;
+use hubbub_protocol::{
+    close::CloseCode,
+    error::{ErrorCode, HubError},
+    event::{Authenticated, Event, ReplyId},
+    id::SessionId,
+    wire::FormatId,
+};
+
+pub use self::{
+    context::start,
+    handle::{Connection, Grants, Identity, SessionHandle},
+    heartbeat::HeartbeatSettings,
+};
+use self::{fragments::Fragments, rate::Rate};
+use crate::{
+    frame::Frame,
+    messages::RoomRequest,
+    outbound::{Class, Outbound},
+    shared::Shared,
+};
+
+/// What a session needs to begin.
+pub struct SessionStart {
+    /// What everybody on the node shares.
+    pub shared: Arc<Shared>,
+    /// The room server of the worker.
+    pub room_server: Recipient<RoomRequest>,
+    /// The worker's number.
+    pub worker: usize,
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// The format it speaks.
+    pub format: FormatId,
+    /// Who it is, if the handshake said so.
+    pub identity: Option<Identity>,
+}
+
+/// One WebSocket connection's actor.
+pub struct Session {
+    shared: Arc<Shared>,
+    room_server: Recipient<RoomRequest>,
+    worker: usize,
+    connection: Arc<Connection>,
+    format: FormatId,
+    fragments: Fragments,
+    rate: Rate,
+    /// Requests that wait for a store or the tracker.
+    waiting: Arc<()>,
+    open: Option<Arc<SessionHandle>>,
+    /// The token said so in the handshake; opened when the actor starts.
+    identity: Option<Identity>,
+    /// The room in which the client was last said to type.
+    typing: Option<hubbub_protocol::id::RoomName>,
+}
+
+/// Reads a session may wait for at a time; one more is `rate_limited`.
+const MAX_WAITING: usize = 8;
+
+impl Session {
+    /// A session that has not read anything yet.
+    pub fn new(start: SessionStart) -> Self {
+        let settings = &start.shared.settings;
+        Self {
+            fragments: Fragments::new(settings.max_frame_bytes),
+            rate: Rate::new(settings.messages_per_second, settings.burst),
+            shared: start.shared,
+            room_server: start.room_server,
+            worker: start.worker,
+            connection: start.connection,
+            format: start.format,
+            waiting: Arc::new(()),
+            open: None,
+            identity: start.identity,
+            typing: None,
+        }
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> IpAddr {
+        self.connection.peer
+    }
+
+    fn outbound(&self) -> &Arc<Outbound> {
+        &self.connection.outbound
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.clock.now()
+    }
+
+    /// Opens the session for who a token names, or tells why not.
+    fn open(&mut self, identity: Identity) {
+        if self.shared.is_banned(&identity.user) {
+            return self.outbound().close(CloseCode::Forbidden);
+        }
+        self.connection.authenticated(identity.expires_at);
+        let handle = Arc::new(SessionHandle::new(
+            SessionId(uuid::Uuid::now_v7()),
+            &identity,
+            self.format,
+            self.worker,
+            self.connection.clone(),
+            self.shared.clone(),
+        ));
+        log::info!(
+            session:% = handle.id, user:% = handle.user, ip:% = self.peer(), worker = self.worker;
+            "session opened"
+        );
+        self.room_server.do_send(RoomRequest::Attach(handle.clone()));
+        self.open = Some(handle.clone());
+        self.tell_authenticated(&handle);
+    }
+
+    fn tell_authenticated(&self, handle: &SessionHandle) {
+        handle.tell(&Event::Authenticated(Authenticated {
+            session: handle.id,
+            user: handle.user.clone(),
+            node: self.shared.node.clone(),
+            timestamp: self.shared.clock.timestamp(),
+        }));
+    }
+
+    /// Answers with an error, also before there is a session.
+    fn refuse(&self, reply: &ReplyId, error: HubError) {
+        match &self.open {
+            Some(handle) => handle.reply(reply, &Err(error)),
+            None => {
+                self.shared.metrics.errors.with_label_values(&[error.code.as_str()]).inc();
+                if let Some(text) = self.shared.format(self.format).reply(reply, &Err(error)) {
+                    self.outbound().push(&Frame::text(&text), Class::Reply);
+                }
+            }
+        }
+    }
+
+    /// Hands a request to the room server, or answers that it is too busy.
+    fn ask(&self, request: RoomRequest, reply: ReplyId) {
+        if self.room_server.try_send(request).is_err() {
+            self.refuse(&reply, HubError::unavailable("the hub is busy; try again"));
+        }
+    }
+
+    /// A place among the requests that wait, or an answer that there is none.
+    fn wait_place(&self, reply: &ReplyId) -> Option<Arc<()>> {
+        if Arc::strong_count(&self.waiting) > MAX_WAITING {
+            let e = HubError::new(ErrorCode::RateLimited, "too many requests wait for an answer");
+            self.refuse(reply, e);
+            return None;
+        }
+        Some(self.waiting.clone())
+    }
+}
+
+/// However a session ends, also by a panic, no trace of it stays.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(handle) = self.open.take() {
+            let ms = self.now().saturating_sub(self.connection.opened_at);
+            let reason = self.outbound().closing().map_or("client_gone", CloseCode::reason);
+            log::info!(
+                session:% = handle.id, user:% = handle.user, reason, duration_ms = ms,
+                sent_bytes = self.outbound().progress();
+                "session closed"
+            );
+            self.room_server.do_send(RoomRequest::Detach(handle));
+        }
+    }
+}

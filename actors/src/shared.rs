@@ -1,0 +1,217 @@
+//! What all actors of a node share: settings, formats, stores, counters.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use actix::Recipient;
+use hubbub_protocol::{
+    error::HubError,
+    event::Event,
+    id::{RoomName, UserId},
+    wire::{Format, FormatId},
+};
+use parking_lot::Mutex;
+
+use crate::{
+    clock::Clock,
+    frame::Frame,
+    messages::{GetMembers, PresenceUpdate},
+    metrics::Metrics,
+    outbound::{Class, WhenFull},
+    ports::History,
+    presence_tracker::PresenceSettings,
+    relay::Relay,
+    session::{Grants, HeartbeatSettings, Identity},
+};
+
+/// Times and bounds, from the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `limits.messages_per_second`; 0 for no limit.
+    pub messages_per_second: u32,
+    /// `limits.burst`.
+    pub burst: u32,
+    /// `limits.max_frame_bytes`: of one frame and of one whole message.
+    pub max_frame_bytes: usize,
+    /// `limits.max_sessions_per_user`; 0 for no limit.
+    pub max_sessions_per_user: usize,
+    /// `rooms.max_per_session`.
+    pub max_rooms_per_session: usize,
+    /// `rooms.max_rooms`.
+    pub max_rooms: usize,
+    /// `session.heartbeat_ms` and `session.timeout_ms`.
+    pub heartbeat: HeartbeatSettings,
+    /// `session.outbound_max_bytes`.
+    pub outbound_max_bytes: usize,
+    /// `session.when_full`.
+    pub when_full: WhenFull,
+    /// `auth.timeout_ms`.
+    pub auth_timeout_ms: u64,
+    /// `auth.anonymous`.
+    pub anonymous: bool,
+    /// `presence.offline_grace_ms` and `presence.announce_max_members`.
+    pub presence: PresenceSettings,
+    /// `presence.typing_timeout_ms`.
+    pub typing_timeout_ms: u64,
+    /// `dev.fault_injection`: some event names make an actor panic.
+    pub fault_injection: bool,
+}
+
+/// Verifies tokens.
+pub trait Authenticator: Send + Sync {
+    /// Who a token names, or `unauthorized` with the reason.
+    fn authenticate(&self, token: &str) -> Result<Identity, HubError>;
+}
+
+/// A decision that may take its time, on the worker's own thread.
+pub type Decision = Pin<Box<dyn Future<Output = Result<bool, HubError>>>>;
+
+/// Asks somebody else whether a user may join a room.
+pub trait RoomAuthorizer: Send + Sync {
+    /// The decision; an error refuses with its own code.
+    fn may_join(&self, user: &UserId, room: &RoomName, grants: &Grants) -> Decision;
+}
+
+/// Who decides about joining a room (`rooms.policy`).
+pub enum RoomPolicy {
+    /// The patterns in the token.
+    Claims,
+    /// Everybody may join every room that is not reserved.
+    Open,
+    /// A webhook.
+    Webhook(Arc<dyn RoomAuthorizer>),
+}
+
+/// What all actors of a node share.
+pub struct Shared {
+    /// The name of this node.
+    pub node: Arc<str>,
+    /// The time.
+    pub clock: Clock,
+    /// The counters.
+    pub metrics: Metrics,
+    /// Times and bounds.
+    pub settings: Settings,
+    /// Verifies tokens.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Who decides about joining.
+    pub policy: RoomPolicy,
+    /// The durable history of rooms.
+    pub history: Arc<dyn History>,
+    /// Carries what was published to the room servers.
+    pub relay: Arc<Relay>,
+    pub(crate) formats: Vec<Format>,
+    pub(crate) tracker: OnceLock<TrackerLink>,
+    pub(crate) bans: Bans,
+    pub(crate) draining: AtomicBool,
+}
+
+/// How the presence tracker is reached.
+pub(crate) struct TrackerLink {
+    pub(crate) updates: Recipient<PresenceUpdate>,
+    pub(crate) members: Recipient<GetMembers>,
+}
+
+impl Shared {
+    /// A format by its id.
+    pub fn format(&self, id: FormatId) -> &Format {
+        &self.formats[usize::from(id.0)]
+    }
+
+    /// All formats.
+    pub fn formats(&self) -> &[Format] {
+        &self.formats
+    }
+
+    /// Whether the node is on its way out.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether a user may not come back yet.
+    pub fn is_banned(&self, user: &UserId) -> bool {
+        self.bans.holds(user, self.clock.now())
+    }
+
+    pub(crate) fn tell_tracker(&self, update: PresenceUpdate) {
+        if let Some(link) = self.tracker.get() {
+            link.updates.do_send(update);
+        }
+    }
+
+    /// Renders an event once per format that is asked for.
+    pub(crate) fn renderer<'a>(&'a self, event: &'a Event) -> Renderer<'a> {
+        let class = if event.is_volatile() {
+            Class::Volatile(event.conflation_key().unwrap_or(0))
+        } else {
+            Class::Durable
+        };
+        Renderer { shared: self, event, class, frames: Vec::new() }
+    }
+}
+
+/// One event on its way to many members: rendered at most once per format.
+pub(crate) struct Renderer<'a> {
+    shared: &'a Shared,
+    event: &'a Event,
+    pub(crate) class: Class,
+    frames: Vec<(FormatId, Option<Frame>)>,
+}
+
+impl Renderer<'_> {
+    /// The frame in a format; none if its vocabulary does not have the event.
+    pub(crate) fn frame(&mut self, format: FormatId) -> Option<&Frame> {
+        let at = match self.frames.iter().position(|(id, _)| *id == format) {
+            Some(at) => at,
+            None => {
+                self.shared.metrics.encodings.inc();
+                let payload = self.shared.format(format).event(self.event);
+                self.frames.push((format, payload.map(|p| Frame::text(&p))));
+                self.frames.len() - 1
+            }
+        };
+        self.frames[at].1.as_ref()
+    }
+}
+
+/// Users that an operator sent away for a while.
+#[derive(Default)]
+pub(crate) struct Bans(Mutex<HashMap<UserId, u64>>);
+
+/// Most bans kept at a time; the one that ends first makes room.
+const MAX_BANS: usize = 100_000;
+
+impl Bans {
+    pub(crate) fn add(&self, user: UserId, until: u64, now: u64) {
+        let mut bans = self.0.lock();
+        if bans.len() >= MAX_BANS {
+            bans.retain(|_, end| *end > now);
+        }
+        if bans.len() >= MAX_BANS {
+            let first = bans.iter().min_by_key(|(_, end)| **end).map(|(u, _)| u.clone());
+            if let Some(first) = first {
+                bans.remove(&first);
+            }
+        }
+        bans.insert(user, until);
+    }
+
+    fn holds(&self, user: &UserId, now: u64) -> bool {
+        let mut bans = self.0.lock();
+        match bans.get(user) {
+            None => false,
+            Some(until) if *until > now => true,
+            Some(_) => {
+                bans.remove(user);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The one place that sees all actors: wires them, and offers what HTTP and the
+//! process ask of a node.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, Addr, Arbiter};
+use hubbub_protocol::{
+    close::CloseCode,
+    error::HubError,
+    event::{Closing, CustomEvent, Event, Notification},
+    id::{MessageId, RoomName, UserId},
+    record::{Body, Record},
+    wire::Format,
+};
+use parking_lot::RwLock;
+use tokio::sync::oneshot;
+
+use crate::{
+    clock::Clock,
+    heart::Heart,
+    messages::{
+        CloseUser, CountUsers, GetMembers, GetRooms, GetSessions, GetUser, MembersPage, RoomsPage,
+        UserInfo,
+    },
+    metrics::Metrics,
+    outbound::FlushList,
+    ports::{Append, Appended, Audience, Broadcast, Bus, History, IdempotencyKey, Page, Range},
+    presence_tracker::PresenceTracker,
+    relay::Relay,
+    room_server::RoomServer,
+    session::SessionHandle,
+    shared::{Authenticator, Bans, RoomPolicy, Settings, Shared, TrackerLink},
+};
+
+/// What a hub is made of.
+pub struct Parts {
+    /// The name of the node.
+    pub node: Arc<str>,
+    /// The time.
+    pub clock: Clock,
+    /// The counters.
+    pub metrics: Metrics,
+    /// Times and bounds.
+    pub settings: Settings,
+    /// Verifies tokens.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Who decides about joining.
+    pub policy: RoomPolicy,
+    /// The durable history; it must hand what it stores to `relay`.
+    pub history: Arc<dyn History>,
+    /// The bus of the node.
+    pub relay: Arc<Relay>,
+    /// The formats that sessions may speak.
+    pub formats: Vec<Format>,
+}
+
+/// A running node without its sockets. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+    tracker: Addr<PresenceTracker>,
+    room_servers: Arc<RwLock<Vec<Addr<RoomServer>>>>,
+    started: Instant,
+}
+
+/// What a worker thread has of its own.
+#[derive(Clone)]
+pub struct Worker {
+    /// Its number.
+    pub index: usize,
+    /// Its room server.
+    pub room_server: Addr<RoomServer>,
+    /// Its heart.
+    pub heart: Addr<Heart>,
+    /// Its queues to write.
+    pub flush: Arc<FlushList>,
+}
+
+/// The tracker does not answer; it is being restarted or the node ends.
+fn no_tracker<E>(_: E) -> HubError {
+    HubError::unavailable("the presence tracker is busy; try again")
+}
+
+impl Hub {
+    /// Wires the actors of a node. The presence tracker gets a thread of its own.
+    pub fn start(parts: Parts) -> Self {
+        let shared = Arc::new(Shared {
+            node: parts.node,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            settings: parts.settings,
+            authenticator: parts.authenticator,
+            policy: parts.policy,
+            history: parts.history,
+            relay: parts.relay,
+            formats: parts.formats,
+            tracker: OnceLock::new(),
+            bans: Bans::default(),
+            draining: AtomicBool::new(false),
+        });
+        let arbiter = Arbiter::new();
+        let for_tracker = shared.clone();
+        let tracker = PresenceTracker::start_in_arbiter(&arbiter.handle(), move |ctx| {
+            ctx.set_mailbox_capacity(crate::room_server::MAILBOX);
+            PresenceTracker::new(for_tracker)
+        });
+        let link = TrackerLink {
+            updates: tracker.clone().recipient(),
+            members: tracker.clone().recipient(),
+        };
+        // The only place that sets it.
+        let _ = shared.tracker.set(link);
+        Self { shared, tracker, room_servers: Arc::default(), started: Instant::now() }
+    }
+
+    /// Starts what a worker needs on the current thread, which must run an actix
+    /// system. At most [`MAX_WORKERS`](crate::relay::MAX_WORKERS) workers.
+    pub fn add_worker(&self) -> Worker {
+        let room_server = RoomServer::launch(self.shared.clone());
+        let heart = Heart::new(self.shared.clone()).start();
+        let flush = Arc::new(FlushList::default());
+        let written = self.shared.metrics.outbound_bytes.clone();
+        actix_rt::spawn(flush.clone().run(move |bytes| written.inc_by(bytes as u64)));
+        let mut room_servers = self.room_servers.write();
+        room_servers.push(room_server.clone());
+        Worker { index: room_servers.len() - 1, room_server, heart, flush }
+    }
+
+    /// What all actors share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// How long the node runs.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Stores a record of a backend and hands it to the members.
+    pub async fn publish(
+        &self,
+        room: RoomName,
+        user: Option<UserId>,
+        body: Body,
+        key: Option<Box<str>>,
+    ) -> Result<Appended, HubError> {
+        if self.shared.relay.is_congested() {
+            return Err(HubError::unavailable("the hub is behind with deliveries; try again"));
+        }
+        let taken = Instant::now();
+        self.shared.metrics.publishes.inc();
+        let key = key.map(|key| IdempotencyKey { user: user.clone(), key });
+        let record = Record {
+            id: MessageId(uuid::Uuid::now_v7()),
+            room,
+            user,
+            username: None,
+            timestamp: self.shared.clock.timestamp(),
+            body,
+        };
+        let (tell, told) = oneshot::channel();
+        let done = Box::new(move |result| {
+            // Whoever asked may have gone; the record stays.
+            let _ = tell.send(result);
+        });
+        self.shared.history.append(Append { record, key, done });
+        let result = told.await.map_err(|_| HubError::unavailable("the hub is closing"))?;
+        if result.is_ok() {
+            self.shared.metrics.acks.inc();
+            self.shared.metrics.ack_seconds.observe(taken.elapsed().as_secs_f64());
+        }
+        Ok(result?)
+    }
+
+    /// Tells something volatile to a room, a user or everybody.
+    pub fn tell(&self, to: Audience, event: Event) {
+        self.shared.metrics.volatile.inc();
+        let event = Arc::new(event);
+        self.shared.relay.broadcast(Broadcast { to, event, except: None, except_user: None });
+    }
+
+    /// A notification to every session of a user.
+    pub fn notify(&self, user: &UserId, notification: Notification) {
+        self.tell(Audience::Room(RoomName::personal(user)), Event::Notification(notification));
+    }
+
+    /// A volatile custom event to everybody.
+    pub fn broadcast(
+        &self,
+        user: Option<UserId>,
+        name: Box<str>,
+        data: Option<Box<serde_json::value::RawValue>>,
+    ) {
+        let event = CustomEvent {
+            room: None,
+            user,
+            username: None,
+            name,
+            data,
+            timestamp: self.shared.clock.timestamp(),
+        };
+        self.tell(Audience::Everyone, Event::Volatile(event));
+    }
+
+    /// A page of a room's history.
+    pub async fn history(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: usize,
+    ) -> Result<Page, HubError> {
+        Ok(self.shared.history.read(room, range, limit).await?)
+    }
+
+    /// A page of a room's members.
+    pub async fn members(
+        &self,
+        room: RoomName,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<MembersPage, HubError> {
+        self.tracker.send(GetMembers { room, after, limit }).await.map_err(no_tracker)
+    }
+
+    /// What is known of a user; none if offline.
+    pub async fn user(&self, user: UserId) -> Result<Option<UserInfo>, HubError> {
+        self.tracker.send(GetUser(user)).await.map_err(no_tracker)
+    }
+
+    /// A page of rooms with a member.
+    pub async fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: usize,
+    ) -> Result<RoomsPage, HubError> {
+        self.tracker.send(GetRooms { after, limit }).await.map_err(no_tracker)
+    }
+
+    /// How many users are known.
+    pub async fn user_count(&self) -> Result<usize, HubError> {
+        self.tracker.send(CountUsers).await.map_err(no_tracker)
+    }
+
+    /// Closes all sessions of a user with 4403, keeps the user away for `ban_ms`,
+    /// and says how many there were.
+    pub async fn close_user(&self, user: UserId, ban_ms: u64) -> Result<usize, HubError> {
+        if ban_ms > 0 {
+            let now = self.shared.clock.now();
+            self.shared.bans.add(user.clone(), now.saturating_add(ban_ms), now);
+        }
+        self.tracker.send(CloseUser(user)).await.map_err(no_tracker)
+    }
+
+    /// All sessions of the node.
+    pub async fn sessions(&self) -> Vec<Arc<SessionHandle>> {
+        let room_servers = self.room_servers.read().clone();
+        let mut all = Vec::new();
+        for room_server in room_servers {
+            all.extend(room_server.send(GetSessions).await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// From now on the node is not ready and takes no new connections.
+    pub fn begin_drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks every session to leave, `rate` of them a second, faster if `within`
+    /// would not suffice otherwise; each is told how long to wait before it comes
+    /// back, spread over `spread_ms`. Gives the number of sessions asked.
+    pub async fn drain(&self, rate: u64, within: Duration, spread_ms: u64) -> usize {
+        const STEP: Duration = Duration::from_millis(20);
+        let sessions = self.sessions().await;
+        let needed = (sessions.len() as f64 / within.as_secs_f64().max(0.1)).ceil() as u64;
+        let per_step =
+            (rate.max(needed).max(1) as f64 * STEP.as_secs_f64()).max(1.0).round() as usize;
+        let mut next = tokio::time::Instant::now();
+        for batch in sessions.chunks(per_step) {
+            for session in batch {
+                let retry_after_ms = rand::random_range(0..=spread_ms);
+                session.tell(&Event::Closing(Closing { reason: "draining", retry_after_ms }));
+                session.close(CloseCode::Draining);
+            }
+            next += STEP;
+            tokio::time::sleep_until(next).await;
+        }
+        sessions.len()
+    }
+
+    /// Stores what was taken and closes the history.
+    pub async fn close(&self) {
+        self.shared.history.close().await;
+    }
+}

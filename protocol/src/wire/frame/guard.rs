@@ -1,0 +1,275 @@
+//! The header inspector for what clients send.
+
+use super::{MAX_CONTROL_PAYLOAD, Opcode};
+
+/// Length of the masking key that follows the length (RFC 6455 section 5.3).
+const MASK_BYTES: u64 = 4;
+
+/// Why a client's frame is refused. The connection must be closed with
+/// [`close_code`](Self::close_code); nothing after the bad header is to be
+/// trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// RSV1, RSV2 or RSV3 is set although no extension was agreed on
+    /// (section 5.2).
+    #[error("reserved bits are set, but no extension was negotiated")]
+    ReservedBits,
+    /// Opcode 0x3 to 0x7 or 0xB to 0xF (section 5.2).
+    #[error("opcode {0:#x} is reserved")]
+    ReservedOpcode(u8),
+    /// A client must mask every frame (section 5.1).
+    #[error("a frame from a client must be masked")]
+    Unmasked,
+    /// A control frame without the FIN bit (section 5.5).
+    #[error("a control frame must not be fragmented")]
+    ControlFragmented,
+    /// A control frame with more than 125 bytes (section 5.5).
+    #[error("a control frame carries at most 125 bytes")]
+    ControlTooLong,
+    /// A continuation while no message is under way (section 5.4).
+    #[error("a continuation frame came without a message to continue")]
+    ContinuationWithoutStart,
+    /// A text or binary frame while a fragmented message is under way
+    /// (section 5.4).
+    #[error("a new message began before the fragmented one was finished")]
+    MessageInsideMessage,
+    /// The length does not use the fewest bytes (section 5.2).
+    #[error("the payload length is not encoded in the fewest bytes")]
+    NonMinimalLength,
+    /// The most significant bit of a 64-bit length is set (section 5.2).
+    #[error("the payload length has its most significant bit set")]
+    LengthTopBit,
+    /// A frame, or the sum of a message's fragments, is above the limit.
+    #[error("the message exceeds the limit of {max} bytes")]
+    TooBig {
+        /// The limit in bytes.
+        max: u64,
+    },
+}
+
+impl FrameError {
+    /// The close code: 1009 for [`TooBig`](Self::TooBig), else 1002
+    /// (RFC 6455 section 7.4.1).
+    #[must_use]
+    pub const fn close_code(&self) -> u16 {
+        match self {
+            Self::TooBig { .. } => 1009,
+            _ => 1002,
+        }
+    }
+
+    /// A stable word for counters and logs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::ReservedBits => "reserved_bits",
+            Self::ReservedOpcode(_) => "reserved_opcode",
+            Self::Unmasked => "unmasked",
+            Self::ControlFragmented => "control_fragmented",
+            Self::ControlTooLong => "control_too_long",
+            Self::ContinuationWithoutStart => "continuation_without_start",
+            Self::MessageInsideMessage => "message_inside_message",
+            Self::NonMinimalLength => "non_minimal_length",
+            Self::LengthTopBit => "length_top_bit",
+            Self::TooBig { .. } => "too_large",
+        }
+    }
+}
+
+/// Reads the frame headers in a client's byte stream and skips the payloads,
+/// so that a frame can be refused before any of its payload is buffered.
+///
+/// Feed it every chunk read from the socket, in order, *before* the chunk goes
+/// to the decoder. It holds at most ten bytes, whatever arrives. Bytes after a
+/// close frame are ignored, as RFC 6455 section 5.5.1 has it. Once it has
+/// answered an error it answers the same error for ever.
+///
+/// ```
+/// use hubbub_protocol::wire::frame::{FrameError, FrameGuard};
+///
+/// let mut guard = FrameGuard::new(65_536);
+/// assert_eq!(guard.inspect(&[0x81, 0x85, 1, 2, 3, 4, b'h', b'e']), Ok(()));
+/// assert_eq!(guard.inspect(&[b'l', b'l', b'o', 0x83]), Err(FrameError::ReservedOpcode(3)));
+/// ```
+#[derive(Debug, Clone)]
+pub struct FrameGuard {
+    max_message_bytes: u64,
+    header: [u8; 10],
+    /// How many bytes of `header` are filled; 0 between frames.
+    filled: usize,
+    /// Bytes of mask and payload still to come of the current frame.
+    skip: u64,
+    /// Payload bytes so far of the fragmented message under way.
+    message: Option<u64>,
+    frames: u64,
+    control_frames: u64,
+    closing: bool,
+    failed: Option<FrameError>,
+}
+
+impl FrameGuard {
+    /// A guard for a fresh connection. `max_message_bytes` bounds the payload
+    /// of one frame and of all fragments of one message together; control
+    /// frames between the fragments do not count.
+    #[must_use]
+    pub const fn new(max_message_bytes: u64) -> Self {
+        Self {
+            max_message_bytes,
+            header: [0; 10],
+            filled: 0,
+            skip: 0,
+            message: None,
+            frames: 0,
+            control_frames: 0,
+            closing: false,
+            failed: None,
+        }
+    }
+
+    /// Looks at the next bytes of the stream.
+    ///
+    /// # Errors
+    /// The first rule of RFC 6455 that a header in `chunk` breaks, as soon as
+    /// the byte that shows it is there.
+    pub fn inspect(&mut self, chunk: &[u8]) -> Result<(), FrameError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.walk(chunk).inspect_err(|error| {
+            self.failed = Some(*error);
+        })
+    }
+
+    /// How many frames have begun (their headers were accepted).
+    #[must_use]
+    pub const fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// How many of [`frames`](Self::frames) were pings, pongs and closes: a
+    /// flood of them costs the sender two bytes each, so limit them.
+    #[must_use]
+    pub const fn control_frames(&self) -> u64 {
+        self.control_frames
+    }
+
+    /// Whether a fragmented message is under way.
+    #[must_use]
+    pub const fn in_message(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// Whether the header of a close frame was seen.
+    #[must_use]
+    pub const fn close_seen(&self) -> bool {
+        self.closing
+    }
+
+    fn walk(&mut self, mut chunk: &[u8]) -> Result<(), FrameError> {
+        while !chunk.is_empty() {
+            if self.skip > 0 {
+                let step = usize::try_from(self.skip).map_or(chunk.len(), |s| s.min(chunk.len()));
+                self.skip -= step as u64;
+                chunk = &chunk[step..];
+                continue;
+            }
+            if self.closing {
+                return Ok(());
+            }
+            self.header[self.filled] = chunk[0];
+            self.filled += 1;
+            chunk = &chunk[1..];
+            if let Some(length) = self.header_so_far()? {
+                self.begin(length)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the newest header byte; the payload length once it is known.
+    fn header_so_far(&self) -> Result<Option<u64>, FrameError> {
+        match self.filled {
+            1 => self.check_first().map(|()| None),
+            2 => self.check_second(),
+            3 if self.header[1] & 0x7F == 127 && self.header[2] & 0x80 != 0 => {
+                Err(FrameError::LengthTopBit)
+            }
+            4 if self.header[1] & 0x7F == 126 => {
+                let length = u16::from_be_bytes([self.header[2], self.header[3]]);
+                if length < 126 {
+                    return Err(FrameError::NonMinimalLength);
+                }
+                Ok(Some(u64::from(length)))
+            }
+            10 => {
+                let [_, _, bytes @ ..] = self.header;
+                let length = u64::from_be_bytes(bytes);
+                if length <= u64::from(u16::MAX) {
+                    return Err(FrameError::NonMinimalLength);
+                }
+                Ok(Some(length))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// FIN, reserved bits, opcode, and whether it may come now.
+    fn check_first(&self) -> Result<(), FrameError> {
+        let first = self.header[0];
+        if first & 0x70 != 0 {
+            return Err(FrameError::ReservedBits);
+        }
+        let opcode =
+            Opcode::from_bits(first & 0x0F).ok_or(FrameError::ReservedOpcode(first & 0x0F))?;
+        let fin = first & 0x80 != 0;
+        match opcode {
+            Opcode::Continuation if self.message.is_none() => {
+                Err(FrameError::ContinuationWithoutStart)
+            }
+            Opcode::Text | Opcode::Binary if self.message.is_some() => {
+                Err(FrameError::MessageInsideMessage)
+            }
+            Opcode::Close | Opcode::Ping | Opcode::Pong if !fin => {
+                Err(FrameError::ControlFragmented)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Mask bit and short length.
+    fn check_second(&self) -> Result<Option<u64>, FrameError> {
+        let second = self.header[1];
+        if second & 0x80 == 0 {
+            return Err(FrameError::Unmasked);
+        }
+        let short = second & 0x7F;
+        if self.is_control() && usize::from(short) > MAX_CONTROL_PAYLOAD {
+            return Err(FrameError::ControlTooLong);
+        }
+        Ok((short < 126).then_some(u64::from(short)))
+    }
+
+    const fn is_control(&self) -> bool {
+        self.header[0] & 0x08 != 0
+    }
+
+    /// Accepts a complete header and starts to skip what follows it.
+    fn begin(&mut self, length: u64) -> Result<(), FrameError> {
+        let fin = self.header[0] & 0x80 != 0;
+        if self.is_control() {
+            self.control_frames += 1;
+            self.closing = self.header[0] & 0x0F == Opcode::Close.bits();
+        } else {
+            // Below 2^63 each, and the sum so far is within the limit.
+            let total = self.message.unwrap_or(0).saturating_add(length);
+            if total > self.max_message_bytes {
+                return Err(FrameError::TooBig { max: self.max_message_bytes });
+            }
+            self.message = (!fin).then_some(total);
+        }
+        self.frames += 1;
+        self.filled = 0;
+        self.skip = MASK_BYTES.saturating_add(length);
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! The verb `check`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::{self, Config, Examined, HIDDEN, Problem, ServiceUrl};
+
+use super::{Failure, try_key};
+
+/// Time to connect to Redis and get its answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Validates the configuration and tries what it names. Warnings go to stderr; the failure has a
+/// line for every problem.
+pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
+    let Examined { config, problems, warnings } = config::examine(file, std::env::vars_os());
+    for warning in &warnings {
+        eprintln!("hubbub: warning: {warning}");
+    }
+    let mut failures: Vec<Failure> = problems.iter().map(ToString::to_string).collect();
+    // What is known to be wrong is not tried as well.
+    let wrong =
+        |start: &str| problems.iter().filter_map(Problem::key).any(|k| k.starts_with(start));
+    if !wrong("auth.jw") {
+        failures.extend(try_key(&config).err());
+    }
+    if !wrong("cluster.redis_url") {
+        failures.extend(services(&config).err());
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+/// Tries the services that the configuration names.
+fn services(config: &Config) -> Result<(), Failure> {
+    let Some(url) = &config.cluster.redis_url else {
+        return Ok(());
+    };
+    if !matches!(url.scheme(), "redis" | "rediss") {
+        eprintln!(
+            "hubbub: warning: `cluster.redis_url`: addresses of the kind {}:// are tried by a \
+             starting node, not by `check`",
+            url.scheme()
+        );
+        return Ok(());
+    }
+    ping(url, TIMEOUT).map_err(|reason| format!("`cluster.redis_url`: {reason}"))
+}
+
+/// Sends PING and waits for the answer.
+fn ping(url: &ServiceUrl, timeout: Duration) -> Result<(), String> {
+    // Refused only if a provider has been chosen before, which does as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let hide = |error: redis::RedisError| {
+        // One problem is one line.
+        let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        match url.password() {
+            Some(password) => text.replace(password, HIDDEN),
+            None => text,
+        }
+    };
+    let client = redis::Client::open(url.expose())
+        .map_err(|error| format!("{url} is no address of Redis: {}", hide(error)))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start a runtime: {error}"))?;
+    let answer = runtime.block_on(async {
+        let asked = async {
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await
+        };
+        tokio::time::timeout(timeout, asked).await
+    });
+    // A name that is still being looked up must not hold the process.
+    runtime.shutdown_background();
+    match answer {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(format!("cannot reach {url}: {}", hide(error))),
+        Err(_) => Err(format!("{url} did not answer within {} s", timeout.as_secs_f32())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn listener() -> (TcpListener, ServiceUrl) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = ServiceUrl::new(format!("redis://{}/", listener.local_addr().unwrap()));
+        (listener, url)
+    }
+
+    #[test]
+    fn a_server_that_answers_is_reached() {
+        let (listener, url) = listener();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut seen = Vec::new();
+            let mut buffer = [0; 1024];
+            // Each command of a pipeline gets its answer; the client ends the connection.
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                seen.extend_from_slice(&buffer[..count]);
+                let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                let commands = text.matches('*').count();
+                let answer = if text.contains("PING") {
+                    "+PONG\r\n".to_owned()
+                } else {
+                    "+OK\r\n".repeat(commands)
+                };
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            String::from_utf8(seen).unwrap()
+        });
+        assert_eq!(ping(&url, Duration::from_secs(10)), Ok(()));
+        assert!(server.join().unwrap().contains("PING"));
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_or_silent_is_named() {
+        let (listener, url) = listener();
+        let silent = ping(&url, Duration::from_millis(100)).unwrap_err();
+        assert!(silent.contains("did not answer within 0.1 s"), "{silent}");
+        drop(listener);
+        let gone = ping(&url, Duration::from_secs(10)).unwrap_err();
+        assert!(gone.starts_with("cannot reach redis://127.0.0.1:"), "{gone}");
+    }
+
+    #[test]
+    fn no_failure_shows_the_password() {
+        let (listener, url) = listener();
+        drop(listener);
+        let url = url.expose().replace("redis://", "redis://user:sesame@");
+        let failure = ping(&ServiceUrl::new(url), Duration::from_secs(10)).unwrap_err();
+        assert!(failure.contains("***") && !failure.contains("sesame"), "{failure}");
+    }
+}

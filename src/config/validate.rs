@@ -1,0 +1,246 @@
+//! What makes no sense although each value is right by itself.
+
+use std::path::Path;
+
+use super::problem::{Problem, Warning};
+use super::values::{HistoryStore, RoomPolicy, Secret, ServiceUrl};
+use super::{Config, tls};
+
+/// Shortest `auth.jwt_secret` without a warning: the size of the hash (RFC 7518, section 3.2).
+const SECRET_BYTES: usize = 32;
+/// Shortest `auth.api_key` without a warning.
+const API_KEY_BYTES: usize = 16;
+/// Longest `node.id`, in bytes.
+const NODE_ID_BYTES: usize = 64;
+
+/// Everything that is wrong, and everything that is odd.
+pub(super) fn validate(config: &Config) -> (Vec<Problem>, Vec<Warning>) {
+    let mut found = Findings::default();
+    node(config, &mut found);
+    server(config, &mut found);
+    auth(config, &mut found);
+    rooms(config, &mut found);
+    queues(config, &mut found);
+    stores(config, &mut found);
+    (found.problems, found.warnings)
+}
+
+#[derive(Default)]
+struct Findings {
+    problems: Vec<Problem>,
+    warnings: Vec<Warning>,
+}
+
+impl Findings {
+    fn problem(&mut self, key: &'static str, reason: impl Into<String>) {
+        self.problems.push(Problem::Invalid { key, reason: reason.into() });
+    }
+
+    fn warning(&mut self, key: &'static str, reason: impl Into<String>) {
+        self.warnings.push(Warning { key, reason: reason.into() });
+    }
+
+    fn file(&mut self, key: &'static str, path: Option<&Path>) {
+        let Some(path) = path else { return };
+        // Opened and not only looked at: a file that may not be read is as bad as none.
+        let readable = std::fs::File::open(path).and_then(|file| file.metadata());
+        match readable {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => self.problem(key, format!("{} is no file", path.display())),
+            Err(error) => self.problem(key, format!("cannot read {}: {error}", path.display())),
+        }
+    }
+
+    fn url(&mut self, key: &'static str, url: Option<&ServiceUrl>, schemes: &[&str]) {
+        let Some(url) = url else { return };
+        if !schemes.contains(&url.scheme()) {
+            let known = schemes.iter().map(|s| format!("{s}://")).collect::<Vec<_>>().join(", ");
+            self.problem(key, format!("the address must start with one of {known}"));
+        } else if url.hosts().split(',').any(|host| host.is_empty() || host.starts_with(':')) {
+            self.problem(key, "the address names no host");
+        }
+    }
+}
+
+fn node(config: &Config, found: &mut Findings) {
+    let id = &config.node.id;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if id.len() > NODE_ID_BYTES || !id.chars().all(allowed) {
+        found.problem(
+            "node.id",
+            format!("use at most {NODE_ID_BYTES} letters, digits, `-`, `_` and `.`"),
+        );
+    }
+    for (key, name) in [
+        ("socketio.vocabulary", &config.socketio.vocabulary),
+        ("json.vocabulary", &config.json.vocabulary),
+    ] {
+        if name.is_empty() {
+            found.problem(key, "name a vocabulary, such as `hubbub`");
+        }
+    }
+}
+
+fn server(config: &Config, found: &mut Findings) {
+    let server = &config.server;
+    let exposed = !server.listen.ip().to_canonical().is_loopback();
+    if exposed && !config.auth.has_key() {
+        found.problem(
+            "server.listen",
+            format!(
+                "{} can be reached from other machines, and nothing says how to check tokens: set \
+                 auth.jwt_secret (or auth.jwt_public_key_file or auth.jwks_file), or listen on \
+                 127.0.0.1",
+                server.listen
+            ),
+        );
+    }
+    if exposed && config.auth.anonymous {
+        found.warning(
+            "auth.anonymous",
+            format!(
+                "every machine that reaches {} can call itself any user; turn it off outside \
+                 trusted networks",
+                server.listen
+            ),
+        );
+    }
+    if exposed && config.dev.fault_injection {
+        found.warning("dev.fault_injection", "parts of this node fail on request; for tests only");
+    }
+    match (&server.tls_cert, &server.tls_key) {
+        (Some(cert), Some(key)) => {
+            if let Err(error) = tls::server_config(cert, key) {
+                let key = match error {
+                    tls::TlsError::Key { .. } => "server.tls_key",
+                    _ => "server.tls_cert",
+                };
+                found.problem(key, error.to_string());
+            }
+        }
+        (Some(_), None) => {
+            found.problem("server.tls_key", "server.tls_cert needs it; set both or neither")
+        }
+        (None, Some(_)) => {
+            found.problem("server.tls_cert", "server.tls_key needs it; set both or neither")
+        }
+        (None, None) => {}
+    }
+    if server.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+        found.warning(
+            "server.trusted_proxies",
+            "every client may claim any address; name the networks of your proxies",
+        );
+    }
+    origins(&server.allowed_origins, found);
+}
+
+fn origins(origins: &[String], found: &mut Findings) {
+    for origin in origins {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let right =
+            host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', ' ']));
+        if origin != "*" && !right {
+            found.problem(
+                "server.allowed_origins",
+                format!("{origin:?} is no origin such as https://chat.example.org, and not `*`"),
+            );
+        }
+    }
+    if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
+        found.warning("server.allowed_origins", "`*` allows every origin; the others say nothing");
+    }
+}
+
+fn auth(config: &Config, found: &mut Findings) {
+    let auth = &config.auth;
+    let sources: Vec<&str> = [
+        ("auth.jwt_secret", auth.jwt_secret.is_some()),
+        ("auth.jwt_public_key_file", auth.jwt_public_key_file.is_some()),
+        ("auth.jwks_file", auth.jwks_file.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(key, set)| set.then_some(key))
+    .collect();
+    if sources.len() > 1 {
+        found.problem(
+            "auth.jwt_secret",
+            format!("tokens are checked by one kind of key; keep one of {}", sources.join(", ")),
+        );
+    }
+    let short = |secret: &Option<Secret>, bytes| {
+        secret.as_ref().is_some_and(|secret| secret.expose().len() < bytes)
+    };
+    if short(&auth.jwt_secret, SECRET_BYTES) {
+        found.warning(
+            "auth.jwt_secret",
+            format!("it is shorter than {SECRET_BYTES} bytes and can be guessed; make one with `openssl rand -hex 32`"),
+        );
+    }
+    if short(&auth.api_key, API_KEY_BYTES) {
+        found.warning(
+            "auth.api_key",
+            format!("it is shorter than {API_KEY_BYTES} bytes and can be guessed; make one with `openssl rand -hex 32`"),
+        );
+    }
+    if let (Some(secret), Some(api_key)) = (&auth.jwt_secret, &auth.api_key)
+        && secret == api_key
+    {
+        found.warning("auth.api_key", "it equals auth.jwt_secret; use two different secrets");
+    }
+    if !auth.require_exp {
+        found.warning("auth.require_exp", "a token without `exp` is good for ever once it is lost");
+    }
+    found.file("auth.jwt_public_key_file", auth.jwt_public_key_file.as_deref());
+    found.file("auth.jwks_file", auth.jwks_file.as_deref());
+}
+
+fn rooms(config: &Config, found: &mut Findings) {
+    let rooms = &config.rooms;
+    found.url("rooms.webhook_url", rooms.webhook_url.as_ref(), &["http", "https"]);
+    match (rooms.policy, &rooms.webhook_url) {
+        (RoomPolicy::Webhook, None) => {
+            found.problem("rooms.webhook_url", "rooms.policy = \"webhook\" needs it");
+        }
+        (RoomPolicy::Claims | RoomPolicy::Open, Some(_)) => {
+            found.warning("rooms.webhook_url", "it is not asked unless rooms.policy = \"webhook\"");
+        }
+        _ => {}
+    }
+}
+
+fn queues(config: &Config, found: &mut Findings) {
+    if config.session.outbound_max_bytes < config.limits.max_frame_bytes.saturating_mul(2) {
+        found.warning(
+            "session.outbound_max_bytes",
+            "two of the largest messages (limits.max_frame_bytes) do not fit; slow clients are \
+             closed at once",
+        );
+    }
+    if config.history.queue_max_bytes < config.limits.max_frame_bytes {
+        found.problem(
+            "history.queue_max_bytes",
+            "it must hold at least one message of limits.max_frame_bytes",
+        );
+    }
+}
+
+fn stores(config: &Config, found: &mut Findings) {
+    let url = config.cluster.redis_url.as_ref();
+    let schemes = ["redis", "rediss", "redis+cluster", "redis+sentinel"];
+    found.url("cluster.redis_url", url, &schemes);
+    match (config.history.store, url) {
+        (HistoryStore::Redis, None) => {
+            found.problem("history.store", "\"redis\" needs cluster.redis_url");
+        }
+        (HistoryStore::Embedded | HistoryStore::Memory, Some(_)) => found.warning(
+            "history.store",
+            "each node keeps its own history; leave it unset so that the nodes share Redis",
+        ),
+        _ => {}
+    }
+    if config.history.path.exists() && !config.history.path.is_dir() {
+        let reason = format!("{} is no folder", config.history.path.display());
+        found.problem("history.path", reason);
+    }
+}
