@@ -1,11 +1,21 @@
 //! hubbub: a clustered realtime hub.
 //!
-//! - [`cli`]: the verbs of the command line
-//! - [`config`]: what can be set, and what is wrong with it
-//! - [`auth`]: tokens checked and made
-//! - [`telemetry`]: what operators see
+//! | module | holds |
+//! |---|---|
+//! | [`cli`] | the verbs of the command line |
+//! | [`config`] | what can be set, and what is wrong with it |
+//! | [`auth`] | tokens checked and made |
+//! | [`server`] | a node from start to end |
+//! | [`transport`] | the connections: upgrade, driver, limits |
+//! | [`http`] | the HTTP API, the pages, the metrics |
+//! | [`webhook`] | asks a backend who may join |
+//! | [`telemetry`] | what operators see |
 
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod http;
+pub mod server;
 pub mod telemetry;
+pub mod transport;
+pub mod webhook;

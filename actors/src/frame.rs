@@ -45,6 +45,14 @@ impl Frame {
         Self::new(CLOSE, &payload)
     }
 
+    /// The answer to a close frame: its code, or nothing if it had none.
+    pub fn close_answer(code: Option<u16>) -> Self {
+        match code {
+            Some(code) => Self::new(CLOSE, &code.to_be_bytes()),
+            None => Self::new(CLOSE, b""),
+        }
+    }
+
     fn new(opcode: u8, payload: &[u8]) -> Self {
         let len = payload.len();
         let mut bytes = BytesMut::with_capacity(len + 10);
@@ -97,7 +105,7 @@ mod tests {
             assert_eq!(frame.len(), len + header);
             assert_eq!(frame.payload().len(), len);
         }
-        assert_eq!(&Frame::text(b"hi").bytes()[..], b"\x81\x02hi");
+        assert_eq!(Frame::text(b"hi").bytes(), b"\x81\x02hi");
         assert_eq!(Frame::close(CloseCode::TooSlow).bytes()[..4], [0x88, 10, 0x11, 0x3d]);
     }
 }

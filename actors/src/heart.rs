@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, AsyncContext, Context, Handler};
 use hubbub_protocol::{
     event::{Event, TokenExpiring},
     timestamp::Timestamp,
@@ -16,6 +16,7 @@ use hubbub_protocol::{
 use crate::{
     contain::contain,
     frame::Frame,
+    messages::Watch,
     outbound::Class,
     session::{
         Connection,
@@ -27,21 +28,17 @@ use crate::{
 /// Ticks of one turn of the wheel.
 const TICKS: usize = 512;
 
-/// The transport to the heart of its worker: a connection opened. Sent whatever
-/// waits; bounded by the connections.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Watch {
-    /// The connection; its end is noticed by itself.
-    pub connection: Arc<Connection>,
-    /// The format in which it is told that its token ends.
-    pub format: FormatId,
+/// A connection to look at.
+struct Entry {
+    connection: Weak<Connection>,
+    format: FormatId,
+    watch: u64,
 }
 
 /// The heart of one worker.
 pub struct Heart {
     shared: Arc<Shared>,
-    wheel: Wheel<(Weak<Connection>, FormatId)>,
+    wheel: Wheel<Entry>,
     tick: Duration,
     ping: Frame,
 }
@@ -61,8 +58,8 @@ impl Heart {
         }
     }
 
-    fn look(&mut self, connection: &Arc<Connection>, format: FormatId, now: u64) {
-        if connection.outbound.closing().is_some() {
+    fn look(&mut self, connection: &Arc<Connection>, format: FormatId, watch: u64, now: u64) {
+        if connection.outbound.closing().is_some() || !connection.is_watched_by(watch) {
             return;
         }
         let vitals = connection.vitals();
@@ -83,14 +80,15 @@ impl Heart {
             }
             Verdict::Close(code) => return connection.outbound.close(code),
         }
-        self.wheel.add(next, (Arc::downgrade(connection), format));
+        let connection = Arc::downgrade(connection);
+        self.wheel.add(next, Entry { connection, format, watch });
     }
 
     fn beat(&mut self) {
         let now = self.shared.clock.now();
-        for (connection, format) in self.wheel.advance(now) {
-            if let Some(connection) = connection.upgrade() {
-                self.look(&connection, format, now);
+        for entry in self.wheel.advance(now) {
+            if let Some(connection) = entry.connection.upgrade() {
+                self.look(&connection, entry.format, entry.watch, now);
             }
         }
     }
@@ -112,6 +110,7 @@ impl Handler<Watch> for Heart {
 
     fn handle(&mut self, watch: Watch, _: &mut Self::Context) {
         let now = self.shared.clock.now();
-        self.look(&watch.connection, watch.format, now);
+        let number = watch.connection.watch();
+        self.look(&watch.connection, watch.format, number, now);
     }
 }

@@ -16,8 +16,13 @@
 
 pub mod clock;
 mod contain;
+#[cfg(test)]
+mod contract_tests;
+pub mod embedded;
 pub mod frame;
 pub mod heart;
+pub mod history;
+pub mod memory;
 pub mod messages;
 pub mod metrics;
 pub mod outbound;

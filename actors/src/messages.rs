@@ -10,10 +10,14 @@ use hubbub_protocol::{
     position::Position,
     record::{Body, Stored},
     timestamp::Timestamp,
+    wire::FormatId,
 };
 use tokio::sync::oneshot;
 
-use crate::{ports::Broadcast, session::SessionHandle};
+use crate::{
+    ports::Broadcast,
+    session::{Connection, SessionHandle},
+};
 
 /// A session to the room server of its worker.
 ///
@@ -76,6 +80,18 @@ pub enum RoomRequest {
     },
     /// For the presence tracker, in order with the above.
     Presence(PresenceUpdate),
+}
+
+/// The transport and the session to the heart of their worker: a connection
+/// opened, or its times changed. Sent whatever waits; bounded by the connections
+/// and the tokens they bring.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Watch {
+    /// The connection; its end is noticed by itself.
+    pub connection: Arc<Connection>,
+    /// The format in which it is told that its token ends.
+    pub format: FormatId,
 }
 
 /// The relay to the room server of each worker that has members for it. Its

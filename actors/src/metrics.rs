@@ -72,10 +72,7 @@ impl Metrics {
         Ok(Self {
             connections: r.gauge("hubbub_connections", "Open client connections")?,
             sessions: r.gauge("hubbub_sessions", "Authenticated sessions")?,
-            rooms: r.gauge(
-                "hubbub_rooms",
-                "Rooms with a member, counted once per worker that has one",
-            )?,
+            rooms: r.gauge("hubbub_rooms", "Rooms with a member")?,
             publishes: r.counter("hubbub_publishes_total", "Durable publishes taken")?,
             volatile: r.counter("hubbub_volatile_total", "Volatile events taken")?,
             deliveries: r.counter("hubbub_deliveries_total", "Frames queued for a member")?,

@@ -182,7 +182,16 @@ impl Outbound {
         self.close_with(code, true);
     }
 
+    /// Answers the client's close frame with the client's own code.
+    pub fn answer_close(self: &Arc<Self>, code: Option<u16>) {
+        self.close_frame(CloseCode::Normal, Frame::close_answer(code), false);
+    }
+
     fn close_with(self: &Arc<Self>, code: CloseCode, now: bool) {
+        self.close_frame(code, Frame::close(code), now);
+    }
+
+    fn close_frame(self: &Arc<Self>, code: CloseCode, frame: Frame, now: bool) {
         let mut queue = self.queue.lock();
         if queue.closing.is_some() || queue.failed {
             return;
@@ -191,7 +200,7 @@ impl Outbound {
             queue.drop_unbegun();
         }
         queue.closing = Some(code);
-        queue.append(Item { frame: Frame::close(code), class: Class::Reply });
+        queue.append(Item { frame, class: Class::Reply });
         self.schedule(queue);
         self.driver.wake();
     }
@@ -248,12 +257,15 @@ impl Outbound {
         queue.failed = true;
         queue.items = VecDeque::new();
         queue.bytes = 0;
+        queue.writer = None;
         queue.wake_waiters();
     }
 
-    /// Whether the socket takes no more, so that the driver must wait for it.
-    pub fn is_blocked(&self) -> bool {
-        self.queue.lock().blocked
+    /// Whether the socket takes no more or has failed, so that the driver must see
+    /// to it.
+    pub fn needs_driver(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.blocked || queue.failed
     }
 
     /// Writes what waits with `write` until nothing waits or it would block.
@@ -365,6 +377,9 @@ impl Queue {
     }
 
     fn drain(&mut self, write: &mut dyn FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Drained {
+        if self.failed {
+            return Drained::Failed;
+        }
         self.blocked = false;
         while !self.items.is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];

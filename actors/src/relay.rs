@@ -39,6 +39,7 @@ struct Port {
 pub struct Relay {
     workers: RwLock<Vec<Port>>,
     interest: [Mutex<Interest>; SHARDS],
+    rooms: AtomicUsize,
     hasher: RandomState,
 }
 
@@ -47,6 +48,7 @@ impl Default for Relay {
         Self {
             workers: RwLock::default(),
             interest: std::array::from_fn(|_| Mutex::default()),
+            rooms: AtomicUsize::new(0),
             hasher: RandomState::new(),
         }
     }
@@ -71,29 +73,47 @@ impl Relay {
         &self.interest[self.hasher.hash_one(room) as usize % SHARDS]
     }
 
-    /// A worker has its first member in a room.
-    pub fn subscribe(&self, room: &RoomName, worker: usize) {
-        *self.shard(room).lock().entry(room.clone()).or_insert(0) |= 1 << worker;
+    /// A worker has its first member in a room; says whether it is the first of
+    /// the node.
+    pub fn subscribe(&self, room: &RoomName, worker: usize) -> bool {
+        let mut interest = self.shard(room).lock();
+        let mask = interest.entry(room.clone()).or_insert(0);
+        let first = *mask == 0;
+        *mask |= 1 << worker;
+        if first && !room.is_reserved() {
+            self.rooms.fetch_add(1, Ordering::Relaxed);
+        }
+        first
     }
 
-    /// A worker's last member left a room.
-    pub fn unsubscribe(&self, room: &RoomName, worker: usize) {
+    /// A worker's last member left a room; says whether it was the last of the
+    /// node.
+    pub fn unsubscribe(&self, room: &RoomName, worker: usize) -> bool {
         let mut interest = self.shard(room).lock();
-        if let Some(mask) = interest.get_mut(room) {
-            *mask &= !(1 << worker);
-            if *mask == 0 {
-                interest.remove(room);
+        let Some(mask) = interest.get_mut(room) else { return false };
+        *mask &= !(1 << worker);
+        let last = *mask == 0;
+        if last {
+            interest.remove(room);
+            if !room.is_reserved() {
+                self.rooms.fetch_sub(1, Ordering::Relaxed);
             }
         }
+        last
     }
 
     fn mask(&self, room: &RoomName) -> u64 {
         self.shard(room).lock().get(room).copied().unwrap_or(0)
     }
 
-    /// How many rooms any worker has members in.
+    /// How many rooms any worker has members in, without the reserved ones.
     pub fn room_count(&self) -> usize {
-        self.interest.iter().map(|shard| shard.lock().len()).sum()
+        self.rooms.load(Ordering::Relaxed)
+    }
+
+    /// Whether any worker has members in a room.
+    pub fn is_occupied(&self, room: &RoomName) -> bool {
+        self.mask(room) != 0
     }
 
     /// Whether a worker is so far behind that publishes must be refused.

@@ -277,21 +277,35 @@ impl Hub {
     /// back, spread over `spread_ms`. Gives the number of sessions asked.
     pub async fn drain(&self, rate: u64, within: Duration, spread_ms: u64) -> usize {
         const STEP: Duration = Duration::from_millis(20);
+        // A session whose publish is not acknowledged yet is closed when it is.
+        const PATIENCE: Duration = Duration::from_secs(2);
         let sessions = self.sessions().await;
         let needed = (sessions.len() as f64 / within.as_secs_f64().max(0.1)).ceil() as u64;
         let per_step =
             (rate.max(needed).max(1) as f64 * STEP.as_secs_f64()).max(1.0).round() as usize;
         let mut next = tokio::time::Instant::now();
-        for batch in sessions.chunks(per_step) {
-            for session in batch {
+        let mut leaving: Vec<(Arc<SessionHandle>, tokio::time::Instant)> = Vec::new();
+        let mut batches = sessions.chunks(per_step);
+        loop {
+            let batch = batches.next();
+            leaving.retain(|(session, told)| {
+                let wait = session.unanswered() > 0 && told.elapsed() < PATIENCE;
+                if !wait {
+                    session.close(CloseCode::Draining);
+                }
+                wait
+            });
+            if batch.is_none() && leaving.is_empty() {
+                return sessions.len();
+            }
+            for session in batch.into_iter().flatten() {
                 let retry_after_ms = rand::random_range(0..=spread_ms);
                 session.tell(&Event::Closing(Closing { reason: "draining", retry_after_ms }));
-                session.close(CloseCode::Draining);
+                leaving.push((session.clone(), tokio::time::Instant::now()));
             }
             next += STEP;
             tokio::time::sleep_until(next).await;
         }
-        sessions.len()
     }
 
     /// Stores what was taken and closes the history.

@@ -92,7 +92,7 @@ impl CloseCode {
     /// Whether a client that is closed with it should come back by itself.
     pub const fn reconnect(self) -> bool {
         let code = self.code();
-        code < 4400 || matches!(code, 4400 | 4408 | 4413)
+        code < 4400 || matches!(code, 4408 | 4413)
     }
 }
 
@@ -104,6 +104,6 @@ mod tests {
     fn clients_stay_away_only_after_these() {
         let stay: Vec<u16> =
             CloseCode::ALL.into_iter().filter(|c| !c.reconnect()).map(CloseCode::code).collect();
-        assert_eq!(stay, [4401, 4403, 4409, 4429]);
+        assert_eq!(stay, [4400, 4401, 4403, 4409, 4429]);
     }
 }

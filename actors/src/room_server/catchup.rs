@@ -53,8 +53,8 @@ impl RoomServer {
         ctx: &mut Context<Self>,
     ) {
         let settings = &self.shared.settings;
-        let full = self.table.room(&room).is_none()
-            && self.shared.relay.room_count() >= settings.max_rooms + self.sessions.len();
+        let full = !self.shared.relay.is_occupied(&room)
+            && self.shared.relay.room_count() >= settings.max_rooms;
         if full {
             session.left(&room);
             let e = HubError::new(ErrorCode::TooManyRooms, "the hub holds as many rooms as it may");
@@ -163,7 +163,10 @@ impl RoomServer {
     ) {
         let caught_up = (have != UNKNOWN && round < MAX_ROUNDS).then_some(have);
         match self.table.go_live(&room, session.id, caught_up) {
-            GoLive::Live(bridge) => self.send(&session, bridge),
+            GoLive::Live(bridge) => {
+                self.send(&session, bridge);
+                self.release(session.id, &room, ctx);
+            }
             GoLive::Behind => self.read_on(session, room, have, round + 1, ctx),
             GoLive::Gone => {}
         }

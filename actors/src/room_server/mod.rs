@@ -46,7 +46,13 @@ pub struct RoomServer {
     backlog: Arc<AtomicUsize>,
     sessions: HashMap<SessionId, Arc<SessionHandle>>,
     table: RoomTable<Arc<SessionHandle>>,
+    /// What members asked for that are not live yet: it is done once they are, so
+    /// that who joins and publishes in one breath hears itself.
+    held: HashMap<(SessionId, RoomName), Vec<RoomRequest>>,
 }
+
+/// Requests held for one member that is not live yet; one more is `unavailable`.
+const MAX_HELD: usize = 256;
 
 impl RoomServer {
     /// Starts the room server of the current thread and adds it to the relay.
@@ -54,11 +60,19 @@ impl RoomServer {
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
             let (worker, backlog) = shared.relay.add_worker(ctx.address().recipient());
-            Self { shared, worker, backlog, sessions: HashMap::new(), table: RoomTable::default() }
+            Self {
+                shared,
+                worker,
+                backlog,
+                sessions: HashMap::new(),
+                table: RoomTable::default(),
+                held: HashMap::new(),
+            }
         })
     }
 
     fn request(&mut self, request: RoomRequest, ctx: &mut Context<Self>) {
+        let Some(request) = self.hold(request) else { return };
         match request {
             RoomRequest::Attach(session) => self.attach(session),
             RoomRequest::Detach(session) => self.detach(&session),
@@ -73,6 +87,38 @@ impl RoomServer {
                 self.emit(&session, room, event, echo, &reply);
             }
             RoomRequest::Presence(update) => self.shared.tell_tracker(update),
+        }
+    }
+
+    /// Keeps a publish of a member that is not live yet for later.
+    fn hold(&mut self, request: RoomRequest) -> Option<RoomRequest> {
+        let (session, room, reply) = match &request {
+            RoomRequest::Publish { session, room, reply, body, .. }
+                if !matches!(body, Body::Direct { .. }) =>
+            {
+                (session, room, reply)
+            }
+            RoomRequest::Emit { session, room, reply, .. } => (session, room, reply),
+            _ => return Some(request),
+        };
+        let member = self.table.room(room).and_then(|r| r.members.get(&session.id));
+        if member.is_none_or(|m| m.live) {
+            return Some(request);
+        }
+        let held = self.held.entry((session.id, room.clone())).or_default();
+        if held.len() >= MAX_HELD {
+            let e = HubError::unavailable("too many requests wait for the join; try again");
+            session.reply(reply, &Err(e));
+        } else {
+            held.push(request);
+        }
+        None
+    }
+
+    /// A member is live, or gone: what was held for it goes on.
+    fn release(&mut self, session: SessionId, room: &RoomName, ctx: &mut Context<Self>) {
+        for request in self.held.remove(&(session, room.clone())).unwrap_or_default() {
+            self.request(request, ctx);
         }
     }
 
@@ -101,22 +147,28 @@ impl RoomServer {
     /// Puts a session into a room of the table and hears the room.
     fn enter(&mut self, room: &RoomName, session: &Arc<SessionHandle>) -> Joining {
         let joining = self.table.join(room, session.id, session.clone());
-        if joining == Joining::First {
-            self.shared.relay.subscribe(room, self.worker);
-            if !room.is_reserved() {
-                self.shared.metrics.rooms.inc();
-            }
+        if joining == Joining::First
+            && self.shared.relay.subscribe(room, self.worker)
+            && !room.is_reserved()
+        {
+            self.shared.metrics.rooms.inc();
         }
         joining
     }
 
     fn exit(&mut self, room: &RoomName, session: &Arc<SessionHandle>) {
         session.left(room);
-        if self.table.leave(room, session.id).1 {
-            self.shared.relay.unsubscribe(room, self.worker);
-            if !room.is_reserved() {
-                self.shared.metrics.rooms.dec();
+        for request in self.held.remove(&(session.id, room.clone())).unwrap_or_default() {
+            if let RoomRequest::Publish { reply, .. } | RoomRequest::Emit { reply, .. } = request {
+                let e = HubError::new(ErrorCode::NotAMember, "the session left the room");
+                session.reply(&reply, &Err(e));
             }
+        }
+        if self.table.leave(room, session.id).1
+            && self.shared.relay.unsubscribe(room, self.worker)
+            && !room.is_reserved()
+        {
+            self.shared.metrics.rooms.dec();
         }
     }
 
@@ -159,6 +211,7 @@ impl RoomServer {
             body,
         };
         let key = key.map(|key| IdempotencyKey { user: record.user.clone(), key });
+        session.publishing();
         let done = Box::new(move |result: Result<crate::ports::Appended, _>| {
             let metrics = &session.shared.metrics;
             if result.is_ok() {
@@ -169,6 +222,7 @@ impl RoomServer {
                 .map(|a| Reply::Published { id: a.id, position: a.position })
                 .map_err(HubError::from);
             session.reply(&reply, &answer);
+            session.answered();
         });
         self.shared.history.append(Append { record, key, done });
     }

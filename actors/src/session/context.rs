@@ -61,7 +61,11 @@ impl Session {
                 Ok(None)
             }
             Message::Pong(_) | Message::Nop => Ok(None),
-            Message::Close(_) => return self.end(CloseCode::Normal, ctx),
+            Message::Close(reason) => {
+                // The handshake ends with the client's own code (RFC 6455, 5.5.1).
+                self.outbound().answer_close(reason.map(|r| r.code.into()));
+                return ctx.stop();
+            }
             Message::Binary(_) => Err(CloseCode::BadFrame),
             Message::Continuation(item) => match item {
                 actix_http::ws::Item::FirstText(part) => self.fragments.start(&part).map(|()| None),
@@ -95,6 +99,9 @@ impl StreamHandler<Result<ws::Message, ProtocolError>> for Session {
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
+        if let Some(code) = self.connection.violation() {
+            self.outbound().close(code);
+        }
         ctx.stop();
     }
 }

@@ -171,7 +171,7 @@ impl Session {
                 Ok(None)
             }
             (Ok(identity), Some(handle)) if identity.user == handle.user => {
-                self.connection.authenticated(identity.expires_at);
+                self.accept(&identity);
                 handle.set_grants(identity.grants);
                 self.tell_authenticated(handle);
                 handle.reply(reply, &Ok(Reply::Done));
@@ -351,6 +351,9 @@ impl Session {
 
     fn typing(&mut self, handle: &Arc<SessionHandle>, typing: SetTyping) -> Result<(), HubError> {
         let room = handle.resolve(typing.room)?;
+        if !handle.is_in(&room) {
+            return Err(HubError::new(ErrorCode::NotAMember, "join the room first"));
+        }
         self.typing = typing.is_typing.then(|| room.clone());
         let update = PresenceUpdate::SetTyping(handle.clone(), room, typing.is_typing);
         self.ask(RoomRequest::Presence(update), ReplyId::None);

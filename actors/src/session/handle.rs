@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -77,6 +77,8 @@ pub struct Connection {
     auth_deadline: AtomicU64,
     expires_at: AtomicU64,
     warned: AtomicU64,
+    violation: Mutex<Option<CloseCode>>,
+    watches: AtomicU64,
 }
 
 impl Connection {
@@ -91,7 +93,20 @@ impl Connection {
             auth_deadline: auth_deadline.into(),
             expires_at: u64::MAX.into(),
             warned: 0.into(),
+            violation: Mutex::default(),
+            watches: 0.into(),
         }
+    }
+
+    /// The heart looks at it anew: gives the number of this watch; entries of
+    /// older ones no longer count.
+    pub fn watch(&self) -> u64 {
+        self.watches.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether a watch is the newest.
+    pub fn is_watched_by(&self, watch: u64) -> bool {
+        self.watches.load(Ordering::Relaxed) == watch
     }
 
     /// The client gave a sign of life.
@@ -105,6 +120,17 @@ impl Connection {
         self.auth_deadline.store(u64::MAX, Ordering::Relaxed);
         self.expires_at.store(expires_at.unwrap_or(u64::MAX), Ordering::Relaxed);
         self.warned.store(0, Ordering::Relaxed);
+    }
+
+    /// The transport saw a frame that must not be: once what came before it is
+    /// handled, the connection is closed with this code.
+    pub fn violate(&self, code: CloseCode) {
+        *self.violation.lock() = Some(code);
+    }
+
+    /// What the transport saw.
+    pub(super) fn violation(&self) -> Option<CloseCode> {
+        *self.violation.lock()
     }
 
     /// A look at the times, for [`heartbeat::judge`](super::heartbeat::judge).
@@ -146,6 +172,7 @@ pub struct SessionHandle {
     pub connection: Arc<Connection>,
     /// What everybody on the node shares.
     pub shared: Arc<Shared>,
+    unanswered: AtomicUsize,
     rooms: Mutex<Vec<RoomName>>,
     grants: Mutex<Arc<Grants>>,
     status: Mutex<Status>,
@@ -169,10 +196,24 @@ impl SessionHandle {
             worker,
             connection,
             shared,
+            unanswered: AtomicUsize::new(0),
             rooms: Mutex::default(),
             grants: Mutex::new(identity.grants.clone()),
             status: Mutex::default(),
         }
+    }
+
+    /// Durable publishes that wait for their acknowledgement.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn publishing(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answered(&self) {
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// What the token allows now.

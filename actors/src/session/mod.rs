@@ -28,7 +28,7 @@ pub use self::{
 use self::{fragments::Fragments, rate::Rate};
 use crate::{
     frame::Frame,
-    messages::RoomRequest,
+    messages::{RoomRequest, Watch},
     outbound::{Class, Outbound},
     shared::Shared,
 };
@@ -39,6 +39,8 @@ pub struct SessionStart {
     pub shared: Arc<Shared>,
     /// The room server of the worker.
     pub room_server: Recipient<RoomRequest>,
+    /// The heart of the worker.
+    pub heart: Recipient<Watch>,
     /// The worker's number.
     pub worker: usize,
     /// The connection.
@@ -53,6 +55,7 @@ pub struct SessionStart {
 pub struct Session {
     shared: Arc<Shared>,
     room_server: Recipient<RoomRequest>,
+    heart: Recipient<Watch>,
     worker: usize,
     connection: Arc<Connection>,
     format: FormatId,
@@ -79,6 +82,7 @@ impl Session {
             rate: Rate::new(settings.messages_per_second, settings.burst),
             shared: start.shared,
             room_server: start.room_server,
+            heart: start.heart,
             worker: start.worker,
             connection: start.connection,
             format: start.format,
@@ -105,9 +109,11 @@ impl Session {
     /// Opens the session for who a token names, or tells why not.
     fn open(&mut self, identity: Identity) {
         if self.shared.is_banned(&identity.user) {
+            let e = HubError::new(ErrorCode::Forbidden, "an operator has sent this user away");
+            self.refuse(&ReplyId::None, e);
             return self.outbound().close(CloseCode::Forbidden);
         }
-        self.connection.authenticated(identity.expires_at);
+        self.accept(&identity);
         let handle = Arc::new(SessionHandle::new(
             SessionId(uuid::Uuid::now_v7()),
             &identity,
@@ -123,6 +129,13 @@ impl Session {
         self.room_server.do_send(RoomRequest::Attach(handle.clone()));
         self.open = Some(handle.clone());
         self.tell_authenticated(&handle);
+    }
+
+    /// A token was accepted: its end is what the heart looks for now.
+    fn accept(&self, identity: &Identity) {
+        self.connection.authenticated(identity.expires_at);
+        let (connection, format) = (self.connection.clone(), self.format);
+        self.heart.do_send(Watch { connection, format });
     }
 
     fn tell_authenticated(&self, handle: &SessionHandle) {

@@ -19,7 +19,7 @@ pub trait Fields {
     /// Any JSON, to be passed through untouched.
     fn raw(&mut self, name: &'static str, value: &RawValue);
     /// A list of things with fields of their own.
-    fn list<'a>(&mut self, name: &'static str, items: &mut dyn Iterator<Item = &'a dyn Fieldset>);
+    fn list(&mut self, name: &'static str, items: &mut dyn Iterator<Item = &dyn Fieldset>);
 }
 
 /// Something with fields.

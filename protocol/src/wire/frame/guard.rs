@@ -1,6 +1,6 @@
 //! The header inspector for what clients send.
 
-use super::{MAX_CONTROL_PAYLOAD, Opcode};
+use super::{CloseError, CloseFrame, MAX_CONTROL_PAYLOAD, Opcode};
 
 /// Length of the masking key that follows the length (RFC 6455 section 5.3).
 const MASK_BYTES: u64 = 4;
@@ -45,6 +45,9 @@ pub enum FrameError {
         /// The limit in bytes.
         max: u64,
     },
+    /// The payload of a close frame is wrong (sections 5.5.1 and 7.4).
+    #[error(transparent)]
+    Close(#[from] CloseError),
 }
 
 impl FrameError {
@@ -54,6 +57,7 @@ impl FrameError {
     pub const fn close_code(&self) -> u16 {
         match self {
             Self::TooBig { .. } => 1009,
+            Self::Close(error) => error.close_code(),
             _ => 1002,
         }
     }
@@ -72,6 +76,7 @@ impl FrameError {
             Self::NonMinimalLength => "non_minimal_length",
             Self::LengthTopBit => "length_top_bit",
             Self::TooBig { .. } => "too_large",
+            Self::Close(error) => error.code(),
         }
     }
 }
@@ -80,7 +85,8 @@ impl FrameError {
 /// so that a frame can be refused before any of its payload is buffered.
 ///
 /// Feed it every chunk read from the socket, in order, *before* the chunk goes
-/// to the decoder. It holds at most ten bytes, whatever arrives. Bytes after a
+/// to the decoder. It holds at most a header, or a close frame's mask and
+/// payload, whatever arrives. Bytes after a
 /// close frame are ignored, as RFC 6455 section 5.5.1 has it. Once it has
 /// answered an error it answers the same error for ever.
 ///
@@ -104,6 +110,10 @@ pub struct FrameGuard {
     frames: u64,
     control_frames: u64,
     closing: bool,
+    /// Mask and payload of the close frame, for its check.
+    close: Vec<u8>,
+    /// Bytes of the last chunk that lie before a frame that was refused.
+    sound: usize,
     failed: Option<FrameError>,
 }
 
@@ -122,6 +132,8 @@ impl FrameGuard {
             frames: 0,
             control_frames: 0,
             closing: false,
+            close: Vec::new(),
+            sound: 0,
             failed: None,
         }
     }
@@ -165,11 +177,29 @@ impl FrameGuard {
         self.closing
     }
 
+    /// How many bytes of the chunk that was refused belong to frames before the
+    /// bad one: what the decoder may still be given.
+    #[must_use]
+    pub const fn sound_bytes(&self) -> usize {
+        self.sound
+    }
+
     fn walk(&mut self, mut chunk: &[u8]) -> Result<(), FrameError> {
+        let whole = chunk.len();
+        self.sound = 0;
         while !chunk.is_empty() {
+            if self.filled == 0 && self.skip == 0 {
+                self.sound = whole - chunk.len();
+            }
             if self.skip > 0 {
                 let step = usize::try_from(self.skip).map_or(chunk.len(), |s| s.min(chunk.len()));
                 self.skip -= step as u64;
+                if self.closing {
+                    self.close.extend_from_slice(&chunk[..step]);
+                    if self.skip == 0 {
+                        self.check_close()?;
+                    }
+                }
                 chunk = &chunk[step..];
                 continue;
             }
@@ -251,6 +281,15 @@ impl FrameGuard {
 
     const fn is_control(&self) -> bool {
         self.header[0] & 0x08 != 0
+    }
+
+    /// Checks the close frame once it is complete: at most 4 + 125 bytes.
+    fn check_close(&self) -> Result<(), FrameError> {
+        let (mask, payload) = self.close.split_at(self.close.len().min(MASK_BYTES as usize));
+        let clear: Vec<u8> =
+            payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        CloseFrame::parse(&clear)?;
+        Ok(())
     }
 
     /// Accepts a complete header and starts to skip what follows it.

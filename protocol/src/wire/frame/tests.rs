@@ -29,7 +29,8 @@ fn first_error(bytes: &[u8]) -> Option<FrameError> {
 fn accepts_every_kind_of_frame() {
     let mut guard = guard();
     for (byte0, len) in [(0x81, 5), (0x82, 0), (0x82, 1000), (0x89, 125), (0x8A, 0), (0x88, 2)] {
-        guard.inspect(&client(byte0, &vec![b'x'; len])).unwrap();
+        let payload = if byte0 == 0x88 { vec![0x03, 0xE8] } else { vec![b'x'; len] };
+        guard.inspect(&client(byte0, &payload)).unwrap();
     }
     assert_eq!(guard.frames(), 6);
     assert_eq!(guard.control_frames(), 3);
@@ -69,7 +70,9 @@ fn refuses_fragmented_and_long_control_frames() {
                 Some(FrameError::ControlTooLong)
             );
         }
-        assert_eq!(first_error(&client(0x80 | opcode, &[0; 125])), None);
+        let mut payload = [b'x'; 125];
+        payload[..2].copy_from_slice(&1000u16.to_be_bytes());
+        assert_eq!(first_error(&client(0x80 | opcode, &payload)), None);
     }
 }
 
@@ -324,4 +327,31 @@ proptest! {
             .and_then(|()| checker.finish());
         prop_assert_eq!(got.is_ok(), std::str::from_utf8(&bytes).is_ok());
     }
+}
+
+#[test]
+fn a_close_frame_is_checked_when_it_is_complete() {
+    for (payload, expected) in [
+        (&b""[..], None),
+        (&b"\x03\xe8bye"[..], None),
+        (&b"\x03"[..], Some(1002)),
+        (&b"\x03\xec"[..], Some(1002)),
+        (&b"\x03\xe8\xff"[..], Some(1007)),
+    ] {
+        let frame = client(0x88, payload);
+        let mut guard = guard();
+        let (head, last) = frame.split_at(frame.len() - 1);
+        assert_eq!(guard.inspect(head), Ok(()));
+        assert_eq!(guard.inspect(last).err().map(|e| e.close_code()), expected, "{payload:?}");
+    }
+}
+
+#[test]
+fn the_frames_before_a_bad_one_are_known() {
+    let mut bytes = client(0x81, b"good");
+    let sound = bytes.len();
+    bytes.extend_from_slice(&client(0xC1, b"bad"));
+    let mut guard = guard();
+    assert_eq!(guard.inspect(&bytes), Err(FrameError::ReservedBits));
+    assert_eq!(guard.sound_bytes(), sound);
 }

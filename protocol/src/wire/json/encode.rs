@@ -113,7 +113,7 @@ impl Fields for Object<'_> {
         self.out.extend_from_slice(value.get().as_bytes());
     }
 
-    fn list<'a>(&mut self, name: &'static str, items: &mut dyn Iterator<Item = &'a dyn Fieldset>) {
+    fn list(&mut self, name: &'static str, items: &mut dyn Iterator<Item = &dyn Fieldset>) {
         self.name(name);
         self.out.push(b'[');
         for (i, item) in items.enumerate() {

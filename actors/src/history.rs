@@ -1,0 +1,148 @@
+//! What every [`History`](crate::ports::History) of this process shares: its
+//! bounds, its clock, what it tells an observer, and the arithmetic of pages.
+
+use std::{
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use hubbub_protocol::position::Epoch;
+
+use crate::ports::Range;
+
+/// How long a key makes a publish idempotent, in milliseconds: ten minutes.
+pub const KEY_TTL_MS: u64 = 10 * 60 * 1000;
+
+/// The bounds of a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryConfig {
+    /// Most messages a reader finds in a room. Default 1000; 0 counts as 1.
+    pub max_messages: usize,
+    /// How long a message is kept, in milliseconds, counted from when the store
+    /// took it. Default 24 hours.
+    pub ttl_ms: u64,
+    /// Most appends that may wait for the embedded store. Default 16384.
+    pub queue_max_messages: usize,
+    /// Most bytes that may wait for the embedded store; one append always may.
+    /// Default 64 MiB.
+    pub queue_max_bytes: usize,
+    /// Most rooms that are kept. Default 100000; at most 8388607 are possible.
+    pub max_rooms: usize,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self {
+            max_messages: 1000,
+            ttl_ms: 24 * 60 * 60 * 1000,
+            queue_max_messages: 16384,
+            queue_max_bytes: 64 * 1024 * 1024,
+            max_rooms: 100_000,
+        }
+    }
+}
+
+impl HistoryConfig {
+    /// Most messages of a room, at least one.
+    pub(crate) fn kept(&self) -> u64 {
+        self.max_messages.max(1) as u64
+    }
+
+    /// A message taken at this time or before is expired.
+    pub(crate) fn expired_at(&self, now: u64) -> u64 {
+        now.saturating_sub(self.ttl_ms.max(1))
+    }
+
+    /// A room without messages whose last use is not after this time may go. Never
+    /// sooner than its idempotency keys end, whose answers name its epoch.
+    pub(crate) fn idle_at(&self, now: u64) -> u64 {
+        now.saturating_sub(self.ttl_ms.max(KEY_TTL_MS))
+    }
+}
+
+/// Tells the time in milliseconds since 1970. Injected, so that tests need not wait.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The clock of the system.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    })
+}
+
+/// Is told what a store does, so that the caller can count it. Called from the
+/// store's thread: must be quick. Every method does nothing by default.
+pub trait StoreObserver: Send + Sync + 'static {
+    /// One transaction made `records` records of together `bytes` payload bytes
+    /// durable in `seconds`.
+    fn committed(&self, records: usize, bytes: usize, seconds: f64) {
+        let _ = (records, bytes, seconds);
+    }
+
+    /// That many appends were refused because the store failed.
+    fn failed(&self, records: usize) {
+        let _ = records;
+    }
+
+    /// What waits for the store: appends and bytes.
+    fn queue(&self, len: usize, bytes: usize) {
+        let _ = (len, bytes);
+    }
+}
+
+/// Observes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl StoreObserver for NoObserver {}
+
+/// A new random epoch, never zero.
+pub(crate) fn new_epoch() -> Epoch {
+    // The fixed bits of the two halves of a UUIDv4 are at different places, so
+    // that their XOR has 64 random bits.
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    Epoch((high ^ low).max(1))
+}
+
+/// The offsets a range asks for, of those that are kept (`oldest..=head`).
+pub(crate) fn span(range: Range, oldest: u64, head: u64) -> RangeInclusive<u64> {
+    match range {
+        Range::After(offset) => oldest.max(offset.saturating_add(1))..=head,
+        Range::Before(offset) => oldest..=head.min(offset.saturating_sub(1)),
+        Range::Newest => oldest..=head,
+    }
+}
+
+/// How many offsets a span has.
+pub(crate) fn span_len(span: &RangeInclusive<u64>) -> u64 {
+    if span.is_empty() { 0 } else { span.end() - span.start() + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_what_is_kept_of_what_is_asked() {
+        let len = |range| span_len(&span(range, 5, 9));
+        assert_eq!(len(Range::Newest), 5);
+        assert_eq!(len(Range::After(0)), 5);
+        assert_eq!(len(Range::After(7)), 2);
+        assert_eq!(len(Range::After(9)), 0);
+        assert_eq!(len(Range::After(u64::MAX)), 0);
+        assert_eq!(len(Range::Before(0)), 0);
+        assert_eq!(len(Range::Before(5)), 0);
+        assert_eq!(len(Range::Before(7)), 2);
+        assert_eq!(len(Range::Before(100)), 5);
+        // Nothing is kept.
+        assert_eq!(span_len(&span(Range::Newest, 1, 0)), 0);
+    }
+
+    #[test]
+    fn epochs_differ() {
+        assert_ne!(new_epoch(), new_epoch());
+    }
+}

@@ -1,0 +1,220 @@
+//! A node from start to end: listens, serves, drains on SIGTERM, closes its store.
+
+mod wiring;
+
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use actix_http::HttpService;
+use actix_server::{Server, ServerHandle};
+use actix_service::{fn_factory, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use hubbub_actors::{
+    clock::Clock,
+    metrics::Metrics,
+    relay::{MAX_WORKERS, Relay},
+    system::{Hub, Parts},
+};
+use hubbub_protocol::wire::Format;
+use prometheus::Registry;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    auth::Verifier,
+    config::{Config, Secret, tls},
+    http,
+    telemetry::logging,
+    transport::{Transport, limits::ConnectionLimits},
+};
+
+/// Connections that may wait to be accepted (bounded by `net.core.somaxconn` too).
+const BACKLOG: i32 = 8192;
+/// How long the last answers may take to leave after all sessions were closed.
+const FLUSH: Duration = Duration::from_millis(500);
+/// Longest pause that a client is asked for when its node drains.
+const RETRY_SPREAD_MS: u64 = 3000;
+
+/// Runs a node until it is told to end. Fails with a sentence if it cannot start.
+pub fn serve(config: Config) -> Result<(), String> {
+    actix_web::rt::System::new().block_on(run(Arc::new(config)))
+}
+
+async fn run(config: Arc<Config>) -> Result<(), String> {
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry).map_err(|e| format!("metrics: {e}"))?;
+    let clock = Clock::system();
+    let dev_secret = config.development().then(Secret::random);
+    let verifier = Verifier::from_config(&config.auth, dev_secret.as_ref())
+        .map_err(|e| format!("auth: {e}"))?;
+    if config.cluster.redis_url.is_some() {
+        return Err("cluster.redis_url is set, but this version runs one node only".into());
+    }
+    let relay = Arc::new(Relay::default());
+    let history = wiring::history(&config, &relay, &metrics)?;
+    let hub = Hub::start(Parts {
+        node: config.node.id.as_str().into(),
+        clock: clock.clone(),
+        metrics,
+        settings: wiring::settings(&config),
+        authenticator: Arc::new(wiring::Tokens::new(verifier, clock)),
+        policy: wiring::policy(&config),
+        history,
+        relay,
+        formats: vec![Format::Json],
+    });
+    let (listener, address) = listen(config.server.listen)
+        .map_err(|e| format!("cannot listen on {}: {e}", config.server.listen))?;
+    let mut signals = Signals::new().map_err(|e| format!("cannot handle signals: {e}"))?;
+    let state = http::HttpState::new(hub.clone(), config.clone(), registry, dev_secret)
+        .map_err(|e| format!("metrics: {e}"))?;
+    let server = bind(&config, &hub, state, listener)?;
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    announce(&config, address);
+    let reporter = actix_web::rt::spawn(async {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            logging::report_suppressed(false);
+        }
+    });
+    signals.recv().await;
+    actix_web::rt::spawn(async move {
+        signals.recv().await;
+        log::warn!("ended at once by a second signal");
+        std::process::exit(130);
+    });
+    drain(&config, &hub, &handle).await;
+    reporter.abort();
+    Ok(())
+}
+
+/// Says where the node is and what a newcomer does next.
+fn announce(config: &Config, address: SocketAddr) {
+    let scheme = if config.server.tls_cert.is_some() { "https" } else { "http" };
+    log::info!(
+        address:% = address, url:% = format!("{scheme}://{address}/"),
+        workers = config.server.worker_count();
+        "listening"
+    );
+    if config.development() {
+        log::warn!(
+            "development mode: anybody gets a token at POST /dev/token, and tokens end with \
+             this process; set auth.jwt_secret to leave it"
+        );
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener: std::net::TcpListener = socket.into();
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn bind(
+    config: &Arc<Config>,
+    hub: &Hub,
+    state: http::HttpState,
+    listener: std::net::TcpListener,
+) -> Result<Server, String> {
+    let max = config.limits.max_connections;
+    let limits = ConnectionLimits::new(max, config.limits.max_connections_per_ip);
+    let workers = config.server.worker_count().clamp(1, MAX_WORKERS);
+    let handshake = Duration::from_millis(config.limits.handshake_timeout_ms);
+    let tls = match (&config.server.tls_cert, &config.server.tls_key) {
+        (Some(cert), Some(key)) => Some(tls::server_config(cert, key).map_err(|e| e.to_string())?),
+        _ => None,
+    };
+    // Room for plain requests beside the connections that stay.
+    let concurrent = if max == 0 { usize::MAX >> 1 } else { max.saturating_add(1024) };
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(concurrent)
+        .shutdown_timeout(1)
+        .disable_signals();
+    let (config, hub) = (config.clone(), hub.clone());
+    // Called once on each worker's own thread.
+    let service = move || {
+        let worker = hub.add_worker();
+        let transport = Rc::new(Transport {
+            hub: hub.clone(),
+            worker,
+            config: config.clone(),
+            limits: limits.clone(),
+        });
+        let app = map_config(http::app(state.clone()), |_| AppConfig::default());
+        (transport, app)
+    };
+    macro_rules! http_service {
+        ($transport:expr) => {
+            HttpService::build()
+                .tcp_nodelay(true)
+                .client_request_timeout(handshake)
+                .client_disconnect_timeout(Duration::ZERO)
+                .h1_allow_half_closed(false)
+                .upgrade(fn_factory(move || {
+                    let transport = $transport.clone();
+                    std::future::ready(Ok::<_, ()>(fn_service(move |(request, framed)| {
+                        transport.clone().upgrade(request, framed)
+                    })))
+                }))
+        };
+    }
+    let server = match tls {
+        None => server.listen("hubbub", listener, move || {
+            let (transport, app) = service();
+            http_service!(transport).finish(app).tcp()
+        }),
+        Some(tls) => server.listen("hubbub", listener, move || {
+            let (transport, app) = service();
+            http_service!(transport).finish(app).rustls_0_23(tls.clone())
+        }),
+    };
+    server.map(|s| s.run()).map_err(|e| format!("cannot start the workers: {e}"))
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+/// Not ready, no new connections; everybody is asked to leave, what is in flight
+/// is finished, the store is closed.
+async fn drain(config: &Config, hub: &Hub, handle: &ServerHandle) {
+    let began = std::time::Instant::now();
+    let within = Duration::from_millis(config.server.drain_timeout_ms);
+    hub.begin_drain();
+    log::info!(sessions = hub.shared().metrics.sessions.get(); "draining");
+    let asked = hub.drain(config.server.drain_rate, within.mul_f32(0.8), RETRY_SPREAD_MS).await;
+    let open = || hub.shared().metrics.connections.get() > 0;
+    let deadline = began + within;
+    while open() && std::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = hub.shared().metrics.connections.get();
+    if tokio::time::timeout(FLUSH.max(within), hub.close()).await.is_err() {
+        log::error!("the history did not close in time; what was acknowledged is stored");
+    }
+    handle.stop(false).await;
+    let ms = began.elapsed().as_millis() as u64;
+    log::info!(sessions = asked, left, duration_ms = ms; "drained");
+}

@@ -1,0 +1,146 @@
+//! From the configuration to the parts of a node.
+
+use std::sync::Arc;
+
+use hubbub_actors::{
+    clock::Clock,
+    embedded::EmbeddedHistory,
+    history::{HistoryConfig, StoreObserver},
+    memory::MemoryHistory,
+    metrics::Metrics,
+    outbound::WhenFull,
+    ports::History,
+    presence_tracker::PresenceSettings,
+    relay::Relay,
+    session::{Grants, HeartbeatSettings, Identity},
+    shared::{Authenticator, RoomPolicy, Settings},
+};
+use hubbub_protocol::{
+    error::{ErrorCode, HubError},
+    id::UserId,
+};
+
+use crate::{
+    auth::Verifier,
+    config::{self, Config},
+};
+
+/// The bounds and times that the actors know.
+pub fn settings(config: &Config) -> Settings {
+    Settings {
+        messages_per_second: config.limits.messages_per_second,
+        burst: config.limits.burst,
+        max_frame_bytes: config.limits.max_frame_bytes,
+        max_sessions_per_user: config.limits.max_sessions_per_user,
+        max_rooms_per_session: config.rooms.max_per_session,
+        max_rooms: config.rooms.max_rooms,
+        heartbeat: HeartbeatSettings {
+            heartbeat_ms: config.session.heartbeat_ms,
+            timeout_ms: config.session.timeout_ms,
+        },
+        outbound_max_bytes: config.session.outbound_max_bytes,
+        when_full: match config.session.when_full {
+            config::WhenFull::Disconnect => WhenFull::Disconnect,
+            config::WhenFull::DropOldest => WhenFull::DropOldest,
+            config::WhenFull::Conflate => WhenFull::Conflate,
+        },
+        auth_timeout_ms: config.auth.timeout_ms,
+        anonymous: config.auth.anonymous,
+        presence: PresenceSettings {
+            grace_ms: config.presence.offline_grace_ms,
+            announce_max_members: config.presence.announce_max_members,
+        },
+        typing_timeout_ms: config.presence.typing_timeout_ms,
+        fault_injection: config.dev.fault_injection,
+    }
+}
+
+/// Opens the history that the configuration asks for. Fails with a sentence.
+pub fn history(
+    config: &Config,
+    relay: &Arc<Relay>,
+    metrics: &Metrics,
+) -> Result<Arc<dyn History>, String> {
+    let bounds = HistoryConfig {
+        max_messages: usize::try_from(config.history.max_messages).unwrap_or(usize::MAX),
+        ttl_ms: config.history.ttl_ms,
+        queue_max_messages: config.history.queue_max_messages,
+        queue_max_bytes: config.history.queue_max_bytes,
+        // Personal rooms have a history too.
+        max_rooms: config.rooms.max_rooms.saturating_mul(2),
+    };
+    match config.history.store {
+        config::HistoryStore::Memory => Ok(Arc::new(MemoryHistory::new(bounds, relay.clone()))),
+        config::HistoryStore::Embedded => {
+            let observer = Arc::new(Observer(metrics.clone()));
+            EmbeddedHistory::open(&config.history.path, bounds, relay.clone(), observer)
+                .map(|history| Arc::new(history) as Arc<dyn History>)
+                .map_err(|e| format!("the history cannot be opened: {e}"))
+        }
+        config::HistoryStore::Redis => {
+            Err("history.store = \"redis\" is not in this version; use embedded".into())
+        }
+    }
+}
+
+struct Observer(Metrics);
+
+impl StoreObserver for Observer {
+    fn committed(&self, records: usize, _bytes: usize, seconds: f64) {
+        self.0.store_seconds.observe(seconds);
+        self.0.store_batch.observe(records as f64);
+    }
+
+    fn failed(&self, records: usize) {
+        self.0.store_failures.inc_by(records as u64);
+    }
+
+    fn queue(&self, len: usize, bytes: usize) {
+        self.0.store_queue_messages.set(len as i64);
+        self.0.store_queue_bytes.set(bytes as i64);
+    }
+}
+
+/// Tokens by the configured key.
+pub struct Tokens {
+    verifier: Verifier,
+    clock: Clock,
+}
+
+impl Tokens {
+    /// Tokens of a verifier.
+    pub fn new(verifier: Verifier, clock: Clock) -> Self {
+        Self { verifier, clock }
+    }
+}
+
+impl Authenticator for Tokens {
+    fn authenticate(&self, token: &str) -> Result<Identity, HubError> {
+        let unauthorized = |why: String| HubError::new(ErrorCode::Unauthorized, why);
+        let claims = self
+            .verifier
+            .verify_at(token, self.clock.now() / 1000)
+            .map_err(|e| unauthorized(e.to_string()))?;
+        Ok(Identity {
+            user: UserId::new(&claims.sub).map_err(|e| unauthorized(e.message.into_owned()))?,
+            name: claims.name.as_deref().map(Into::into),
+            expires_at: claims.exp.map(|seconds| seconds.saturating_mul(1000)),
+            grants: Arc::new(Grants {
+                rooms: claims.rooms,
+                publish: claims.publish,
+                roles: claims.roles,
+            }),
+        })
+    }
+}
+
+/// Who decides about joining.
+pub fn policy(config: &Config) -> RoomPolicy {
+    match config.rooms.policy {
+        config::RoomPolicy::Claims => RoomPolicy::Claims,
+        config::RoomPolicy::Open => RoomPolicy::Open,
+        config::RoomPolicy::Webhook => {
+            RoomPolicy::Webhook(Arc::new(crate::webhook::Webhook::new(&config.rooms)))
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The bytes of one client on their way to its session: read into one buffer per
+//! thread, every frame header looked at before anything is kept, and never more
+//! than a piece at a time.
+
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix_http::error::PayloadError;
+use bytes::Bytes;
+use futures_util::Stream;
+use hubbub_actors::{session::Connection, shared::Shared};
+use hubbub_protocol::{close::CloseCode, wire::frame::FrameGuard};
+
+use super::socket::Socket;
+
+/// Bytes read at a time. A client that has sent more waits for its next turn.
+const PIECE: usize = 32 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
+}
+
+/// The stream that a session reads.
+pub struct Inbound<S> {
+    pub(super) socket: Rc<S>,
+    /// What came with the handshake.
+    pub(super) first: Option<Bytes>,
+    pub(super) guard: FrameGuard,
+    pub(super) connection: Arc<Connection>,
+    /// Set by the driver at each turn; taken by a full piece.
+    pub(super) turn: Rc<Cell<bool>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) ended: bool,
+}
+
+impl<S: Socket> Inbound<S> {
+    /// Looks at the headers; keeps what comes before a bad one.
+    fn inspect(&mut self, mut piece: Bytes) -> Bytes {
+        self.shared.metrics.received_bytes.inc_by(piece.len() as u64);
+        let before = self.guard.frames();
+        if let Err(e) = self.guard.inspect(&piece) {
+            self.ended = true;
+            self.connection.violate(match e.close_code() {
+                1009 => CloseCode::TooBig,
+                1007 => CloseCode::InvalidText,
+                _ => CloseCode::Protocol,
+            });
+            log::debug!(ip:% = self.connection.peer, error:% = e; "a client broke the protocol");
+            piece.truncate(self.guard.sound_bytes());
+        }
+        self.shared.metrics.received_frames.inc_by(self.guard.frames() - before);
+        piece
+    }
+}
+
+impl<S: Socket> Stream for Inbound<S> {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(this.inspect(first))));
+        }
+        if !this.turn.get() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Who does not take its answers is not asked for more.
+        if this.connection.outbound.poll_relaxed(cx.waker()).is_pending() {
+            return Poll::Pending;
+        }
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            let n = std::task::ready!(this.socket.poll_read(cx, scratch))?;
+            Poll::Ready(Ok::<_, std::io::Error>(Bytes::copy_from_slice(&scratch[..n])))
+        });
+        match std::task::ready!(read) {
+            Ok(piece) if piece.is_empty() => {
+                this.ended = true;
+                Poll::Ready(None)
+            }
+            Ok(piece) => {
+                if piece.len() == PIECE {
+                    this.turn.set(false);
+                }
+                Poll::Ready(Some(Ok(this.inspect(piece))))
+            }
+            Err(_) => {
+                this.ended = true;
+                Poll::Ready(None)
+            }
+        }
+    }
+}

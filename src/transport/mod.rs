@@ -1,0 +1,273 @@
+//! The connections: the HTTP/1 upgrade is taken over, so that the socket is ours
+//! after the handshake.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`handshake`] | who asks, from where, with which token |
+//! | [`limits`] | how many connections there may be |
+//! | [`inbound`] | the client's bytes on their way to the session |
+//! | [`driver`] | the one task of a connection |
+//! | [`socket`] | plain TCP and TLS |
+
+pub mod driver;
+pub mod handshake;
+pub mod inbound;
+pub mod limits;
+pub mod socket;
+
+use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+
+use actix_codec::{AsyncRead, AsyncWrite, Framed};
+use actix_http::{
+    Request, Response, StatusCode,
+    body::{BodySize, BoxBody},
+    h1, header, ws as http_ws,
+};
+use actix_web::http::header::HeaderValue;
+use futures_util::SinkExt;
+use hubbub_actors::{
+    frame::Frame,
+    messages::Watch,
+    outbound::{Class, Outbound},
+    session::{self, Connection, Identity, Session, SessionStart},
+    system::{Hub, Worker},
+};
+use hubbub_protocol::{
+    close::CloseCode,
+    error::{ErrorCode, HubError},
+    event::ReplyId,
+    wire::{FormatId, frame::FrameGuard},
+};
+
+use self::{
+    driver::Driver,
+    handshake::TokenSource,
+    inbound::Inbound,
+    limits::{ConnectionLimits, NoPlace, Place},
+    socket::{IntoSocket, Socket},
+};
+use crate::config::Config;
+
+/// The path of the JSON wire.
+pub const JSON_PATH: &str = "/ws";
+
+/// The JSON wire's place in the hub's list of formats.
+pub const JSON_FORMAT: FormatId = FormatId(0);
+
+/// What the transport of one worker needs.
+pub struct Transport {
+    /// The node.
+    pub hub: Hub,
+    /// This worker's actors.
+    pub worker: Worker,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The places of the node.
+    pub limits: Arc<ConnectionLimits>,
+}
+
+/// The connection was lost before the handshake was over.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was lost during the handshake")]
+pub struct UpgradeFailed;
+
+impl From<std::io::Error> for UpgradeFailed {
+    fn from(_: std::io::Error) -> Self {
+        Self
+    }
+}
+
+impl From<UpgradeFailed> for Response<BoxBody> {
+    fn from(_: UpgradeFailed) -> Self {
+        Response::new(StatusCode::BAD_REQUEST).map_into_boxed_body()
+    }
+}
+
+/// A handshake that was accepted.
+struct Accepted {
+    ip: IpAddr,
+    place: Place,
+    /// Who it is, if it said so; or why its token was refused, to be told in a way
+    /// that a browser can see.
+    identity: Result<Option<Identity>, HubError>,
+}
+
+impl Transport {
+    /// Takes a request that asks for an upgrade, until its connection is handed to
+    /// its driver.
+    pub async fn upgrade<T>(
+        self: Rc<Self>,
+        request: Request,
+        mut framed: Framed<T, h1::Codec>,
+    ) -> Result<(), UpgradeFailed>
+    where
+        T: IntoSocket + AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let accepted = match self.judge(&request) {
+            Ok(accepted) => accepted,
+            Err((status, error)) => return refuse(framed, status, &error).await,
+        };
+        let mut response = http_ws::handshake_response(request.head());
+        if handshake::offers_subprotocol(request.head()) {
+            let name = HeaderValue::from_static(handshake::SUBPROTOCOL);
+            response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, name));
+        }
+        let response = response.message_body(()).map_err(|_| UpgradeFailed)?;
+        drop(request);
+        framed.send(h1::Message::Item((response.drop_body(), BodySize::None))).await?;
+        let parts = framed.into_parts();
+        let first = (!parts.read_buf.is_empty()).then(|| parts.read_buf.freeze());
+        self.connect(parts.io.into_socket(), first, accepted);
+        Ok(())
+    }
+
+    /// Whether the handshake is one and may be; if not, how to refuse it.
+    fn judge(&self, request: &Request) -> Result<Accepted, (StatusCode, HubError)> {
+        let refused = |reason: &str, status, code, message: &'static str| {
+            self.hub.shared().metrics.refused.with_label_values(&[reason]).inc();
+            (status, HubError::new(code, message))
+        };
+        let head = request.head();
+        if head.uri.path() != JSON_PATH {
+            let why = "there is no WebSocket here; it is at /ws";
+            return Err(refused("not_found", StatusCode::NOT_FOUND, ErrorCode::NotFound, why));
+        }
+        if http_ws::verify_handshake(head).is_err() {
+            let why = "this is not a WebSocket handshake of version 13";
+            let code = ErrorCode::BadRequest;
+            return Err(refused("bad_handshake", StatusCode::BAD_REQUEST, code, why));
+        }
+        if !handshake::origin_allowed(head, &self.config.server.allowed_origins) {
+            let why = "pages of this origin may not connect; see server.allowed_origins";
+            return Err(refused("origin", StatusCode::FORBIDDEN, ErrorCode::Forbidden, why));
+        }
+        if self.hub.shared().is_draining() {
+            let why = "the node is draining; connect to another one";
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return Err(refused("draining", status, ErrorCode::Unavailable, why));
+        }
+        let ip = handshake::client_ip(head, &self.config.server.trusted_proxies);
+        let place = self.limits.take(ip).map_err(|no| match no {
+            NoPlace::Node => refused(
+                "connections",
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Unavailable,
+                "the node has as many connections as it may",
+            ),
+            NoPlace::Address => refused(
+                "connections_per_ip",
+                StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::RateLimited,
+                "this address has as many connections as it may",
+            ),
+        })?;
+        let identity = match handshake::token(head) {
+            None => Ok(None),
+            Some((source, token)) => {
+                match self.hub.shared().authenticator.authenticate(&token) {
+                    Ok(identity) => Ok(Some(identity)),
+                    // A page cannot see the status of a refused handshake, only the
+                    // close code of an accepted one.
+                    Err(e) if source != TokenSource::Header && handshake::is_browser(head) => {
+                        Err(e)
+                    }
+                    Err(e) => {
+                        self.hub
+                            .shared()
+                            .metrics
+                            .refused
+                            .with_label_values(&["unauthorized"])
+                            .inc();
+                        return Err((StatusCode::UNAUTHORIZED, e));
+                    }
+                }
+            }
+        };
+        Ok(Accepted { ip, place, identity })
+    }
+
+    /// Starts the session and the driver of a connection.
+    fn connect<S: Socket>(&self, socket: S, first: Option<bytes::Bytes>, accepted: Accepted) {
+        let shared = self.hub.shared().clone();
+        let settings = &shared.settings;
+        let outbound = Outbound::new(
+            self.worker.flush.clone(),
+            settings.outbound_max_bytes,
+            settings.when_full,
+        );
+        if let Some(writer) = socket.writer() {
+            outbound.set_writer(writer);
+        }
+        let now = shared.clock.now();
+        let connection = Arc::new(Connection::new(
+            outbound.clone(),
+            accepted.ip,
+            now,
+            now + settings.auth_timeout_ms,
+        ));
+        let identity = accepted.identity.unwrap_or_else(|error| {
+            let refusal = shared.format(JSON_FORMAT).reply(&ReplyId::None, &Err(error));
+            if let Some(text) = refusal {
+                outbound.push(&Frame::text(&text), Class::Reply);
+            }
+            outbound.close(CloseCode::Unauthorized);
+            None
+        });
+        let session = Session::new(SessionStart {
+            shared: shared.clone(),
+            room_server: self.worker.room_server.clone().recipient(),
+            heart: self.worker.heart.clone().recipient(),
+            worker: self.worker.index,
+            connection: connection.clone(),
+            format: JSON_FORMAT,
+            identity,
+        });
+        let socket = Rc::new(socket);
+        let turn = Rc::new(Cell::new(true));
+        let inbound = Inbound {
+            socket: socket.clone(),
+            first,
+            guard: FrameGuard::new(settings.max_frame_bytes as u64),
+            connection: connection.clone(),
+            turn: turn.clone(),
+            shared: shared.clone(),
+            ended: false,
+        };
+        // Before the session starts, which may have the heart look again.
+        self.worker.heart.do_send(Watch { connection, format: JSON_FORMAT });
+        shared.metrics.connections.inc();
+        let stall_timeout = Duration::from_millis(self.config.session.stall_timeout_ms);
+        let driver = Driver { socket, outbound, shared: shared.clone(), turn, stall_timeout };
+        let place = accepted.place;
+        let actor = Box::pin(session::start(session, inbound));
+        let task = async move {
+            let reason = driver.run(actor).await;
+            shared.metrics.connections.dec();
+            shared.metrics.closed.with_label_values(&[reason]).inc();
+            drop(place);
+        };
+        actix_web::rt::spawn(task);
+    }
+}
+
+/// Answers a handshake with an error and ends the connection.
+async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
+    mut framed: Framed<T, h1::Codec>,
+    status: StatusCode,
+    error: &HubError,
+) -> Result<(), UpgradeFailed> {
+    let body = serde_json::json!({ "error": error }).to_string();
+    let response = Response::build(status)
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONNECTION, "close"))
+        .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
+        .message_body(())
+        .map_err(|_| UpgradeFailed)?;
+    let size = BodySize::Sized(body.len() as u64);
+    framed.send(h1::Message::Item((response.drop_body(), size))).await?;
+    framed.send(h1::Message::Chunk(Some(body.into()))).await?;
+    framed.send(h1::Message::Chunk(None)).await?;
+    framed.close().await?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! The two kinds of socket, plain and TLS, as the driver sees them.
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix_web::rt::net::TcpStream;
+use hubbub_actors::outbound::{Drained, Outbound, RawWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+};
+
+/// A connected socket that only its driver polls.
+pub trait Socket: 'static {
+    /// Reads what is there; 0 bytes is the end.
+    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
+    /// Writes what waits; when it is blocked, the task is woken once it is not.
+    fn drain(&self, cx: &mut Context<'_>, outbound: &Outbound) -> Drained;
+    /// A way to write from outside the driver, where there is one.
+    fn writer(&self) -> Option<Arc<dyn RawWrite>>;
+    /// Says that nothing more will be written.
+    fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// What the upgrade service may be handed.
+pub trait IntoSocket {
+    /// The kind of socket.
+    type Socket: Socket;
+    /// Wraps it.
+    fn into_socket(self) -> Self::Socket;
+}
+
+/// A TCP connection. It may be written to by whoever flushes its queue.
+pub struct Plain {
+    read: RefCell<OwnedReadHalf>,
+    write: Arc<Writer>,
+}
+
+struct Writer(OwnedWriteHalf);
+
+impl RawWrite for Writer {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [one] => self.0.try_write(one),
+            many => self.0.try_write_vectored(many),
+        }
+    }
+}
+
+impl IntoSocket for TcpStream {
+    type Socket = Plain;
+
+    fn into_socket(self) -> Plain {
+        let (read, write) = self.into_split();
+        Plain { read: read.into(), write: Arc::new(Writer(write)) }
+    }
+}
+
+impl Socket for Plain {
+    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        read_with(Pin::new(&mut *self.read.borrow_mut()), cx, buf)
+    }
+
+    fn drain(&self, cx: &mut Context<'_>, outbound: &Outbound) -> Drained {
+        loop {
+            match outbound.drain(&mut |slices| self.write.try_write(slices)) {
+                Drained::Blocked => {}
+                done => return done,
+            }
+            let stream: &tokio::net::TcpStream = self.write.0.as_ref();
+            match stream.poll_write_ready(cx) {
+                Poll::Pending => return Drained::Blocked,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Drained::Failed,
+            }
+        }
+    }
+
+    fn writer(&self) -> Option<Arc<dyn RawWrite>> {
+        Some(self.write.clone())
+    }
+
+    fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream: &tokio::net::TcpStream = self.write.0.as_ref();
+        Poll::Ready(rustix::net::shutdown(stream, rustix::net::Shutdown::Write).map_err(Into::into))
+    }
+}
+
+/// A TLS connection: only its driver can write to it.
+pub struct Tls<S>(RefCell<S>);
+
+impl IntoSocket for actix_tls::accept::rustls_0_23::TlsStream<TcpStream> {
+    type Socket = Tls<Self>;
+
+    fn into_socket(self) -> Tls<Self> {
+        Tls(self.into())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Socket for Tls<S> {
+    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        read_with(Pin::new(&mut *self.0.borrow_mut()), cx, buf)
+    }
+
+    fn drain(&self, cx: &mut Context<'_>, outbound: &Outbound) -> Drained {
+        let mut stream = self.0.borrow_mut();
+        let drained = outbound.drain(&mut |slices| match Pin::new(&mut *stream)
+            .poll_write_vectored(cx, slices)
+        {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        });
+        match Pin::new(&mut *stream).poll_flush(cx) {
+            _ if drained != Drained::Empty => drained,
+            Poll::Ready(Ok(())) => Drained::Empty,
+            Poll::Ready(Err(_)) => Drained::Failed,
+            Poll::Pending => Drained::Blocked,
+        }
+    }
+
+    fn writer(&self) -> Option<Arc<dyn RawWrite>> {
+        None
+    }
+
+    fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+fn read_with(
+    io: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    buf: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut buf = ReadBuf::new(buf);
+    io.poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
+}

@@ -1,0 +1,73 @@
+// Makes the pictures of the README in docs/images/: a conversation on a real hub, light, dark and on a phone.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Hub, Person, launch } from './support.mjs';
+
+const out = process.argv[2] ?? join(import.meta.dirname, '../../docs/images');
+mkdirSync(out, { recursive: true });
+
+const desk = { viewport: { width: 1180, height: 740 }, deviceScaleFactor: 2, reducedMotion: 'reduce' };
+const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, reducedMotion: 'reduce' };
+
+const TALK = [
+  ['Mira', 'Morning! Who is coming to the harbour on Saturday?'],
+  ['Jonas', 'Me, if the ferry runs.'],
+  ['Jonas', 'The timetable says 9:40 and 11:10.'],
+  ['Aiko', 'Let us take the early one. I bring coffee for everybody, and the map of the old town that I found last week.'],
+  ['Mira', 'Perfect.'],
+  ['Mira', 'I put the meeting point into #trips, so that nobody has to scroll.'],
+  ['Jonas', 'Found it. See you at the pier!'],
+];
+
+const hub = await Hub.start();
+const browser = await launch();
+try {
+  const people = {};
+  for (const name of ['Jonas', 'Aiko']) people[name] = await Person.enter(browser, hub, name);
+  people.Mira = await Person.enter(browser, hub, 'Mira', { ...desk, colorScheme: 'light' });
+  const { Mira, Jonas, Aiko } = people;
+
+  for (const room of ['trips', 'music', 'coffee']) {
+    for (const person of [Mira, Jonas]) {
+      await person.page.locator('#join-name').fill(room);
+      await person.page.locator('#join-name').press('Enter');
+      await person.entered(room);
+    }
+  }
+  for (const person of [Mira, Jonas]) {
+    await person.page.getByRole('link', { name: 'lobby' }).click();
+    await person.entered();
+  }
+  for (const [name, text] of TALK) {
+    await people[name].say(text);
+    await Mira.sees(text);
+  }
+  await Jonas.page.getByRole('link', { name: 'trips' }).click();
+  await Jonas.say('Pier 3, under the clock');
+  await Jonas.say('Rain or shine');
+  await Jonas.page.getByRole('link', { name: 'coffee' }).click();
+  await Jonas.say('Fresh pot!');
+  await Mira.page.getByRole('link', { name: /coffee/ }).getByText('1 unread').waitFor();
+
+  // On the phone: someone who reads along.
+  const Leila = await Person.enter(browser, hub, 'Leila', { ...phone, colorScheme: 'light' });
+  await Leila.say('Count me in! Writing from the train.');
+  await Mira.sees('Count me in');
+
+  const typing = async (watcher) => {
+    await Aiko.page.locator('#text').fill('');
+    await Aiko.page.locator('#text').pressSequentially('See y');
+    await watcher.page.getByText('Aiko is typing').waitFor();
+  };
+  await Mira.page.mouse.move(600, 300);
+  await typing(Mira);
+  await Mira.page.screenshot({ path: join(out, 'chat-light.png') });
+  await Mira.page.emulateMedia({ colorScheme: 'dark' });
+  await typing(Mira);
+  await Mira.page.screenshot({ path: join(out, 'chat-dark.png') });
+  await typing(Leila);
+  await Leila.page.screenshot({ path: join(out, 'chat-phone.png') });
+} finally {
+  await browser.close();
+  await hub.close();
+}

@@ -1,0 +1,176 @@
+// A real hub and a real browser for the tests in this folder.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const HUB = process.env.HUBBUB_BIN ?? join(import.meta.dirname, '../../target/debug/hubbub');
+const BROWSER = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
+const START_MS = 15_000;
+
+/** A hub process with a data directory that outlives it. */
+export class Hub {
+  #dir = mkdtempSync(join(tmpdir(), 'hubbub-browser-'));
+  #process;
+  #log = [];
+  #listen = '127.0.0.1:0';
+
+  static async start() {
+    const hub = new Hub();
+    await hub.start();
+    return hub;
+  }
+
+  /** `http://127.0.0.1:PORT` of the last start. */
+  origin = '';
+
+  /** Starts the process, again on the port it had before if there was one. */
+  async start() {
+    const child = spawn(HUB, [], {
+      cwd: this.#dir,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: {
+        PATH: process.env.PATH,
+        HUBBUB__SERVER__LISTEN: this.#listen,
+        HUBBUB__HISTORY__PATH: join(this.#dir, 'data'),
+        HUBBUB__LOG__FORMAT: 'json',
+      },
+    });
+    this.#process = child;
+    // Not left behind when a test file ends early.
+    const reap = () => child.kill('SIGKILL');
+    process.once('exit', reap);
+    child.once('exit', () => process.off('exit', reap));
+    let timer;
+    try {
+      this.#listen = await new Promise((resolve, reject) => {
+        const fail = (why) => reject(new Error(`${HUB} ${why}; its log:\n${this.#log.join('\n')}`));
+        timer = setTimeout(fail, START_MS, `was not listening after ${START_MS} ms`);
+        child.once('error', (error) => fail(`could not be started: ${error.message}`));
+        child.once('exit', (code, signal) => fail(`ended with ${code ?? signal}`));
+        createInterface({ input: child.stderr }).on('line', (line) => {
+          this.#log.push(line);
+          if (this.#log.length > 200) this.#log.shift();
+          const fact = parse(line);
+          if (fact?.msg === 'listening') resolve(fact.address);
+        });
+      });
+    } catch (error) {
+      // A hub that did not make it must not stay behind.
+      await this.kill();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+    this.origin = `http://${this.#listen}`;
+  }
+
+  /** SIGKILL: no goodbye to anyone. */
+  async kill() {
+    const child = this.#process;
+    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  async close() {
+    await this.kill();
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}
+
+function parse(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The distribution's Chromium, told to talk to nobody by itself. */
+export function launch() {
+  return chromium.launch({
+    executablePath: BROWSER,
+    headless: true,
+    args: [
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
+
+/** One person at one window: an own browser context, a page, and what tests want to know of it. */
+export class Person {
+  /** Addresses of requests and WebSockets. */
+  requests = [];
+  /** Errors of scripts and of the content security policy. */
+  errors = [];
+
+  static async enter(browser, hub, name, { room = 'lobby', ...options } = {}) {
+    const person = new Person();
+    person.name = name;
+    person.context = await browser.newContext({ locale: 'en-GB', ...options });
+    const page = await person.context.newPage();
+    person.page = page;
+    page.setDefaultTimeout(10_000);
+    page.on('request', (request) => person.requests.push(request.url()));
+    page.on('websocket', (socket) => person.requests.push(socket.url()));
+    page.on('pageerror', (error) => person.errors.push(String(error)));
+    page.on('console', (message) => {
+      if (/content security policy/i.test(message.text())) person.errors.push(message.text());
+    });
+    await page.goto(`${hub.origin}/#${room}`);
+    await page.getByLabel('Your name').fill(name);
+    await page.getByRole('button', { name: 'Start chatting' }).click();
+    await person.entered(room);
+    return person;
+  }
+
+  /** Waits until the page is in the room: the hub answered the join. */
+  async entered(room = 'lobby') {
+    await this.page.getByRole('heading', { level: 1, name: `# ${room}` }).waitFor();
+    await this.page.locator('#room-subtitle', { hasText: /here$/ }).waitFor();
+  }
+
+  async say(text) {
+    const box = this.page.locator('#text');
+    await box.fill(text);
+    await box.press('Enter');
+  }
+
+  /** Waits for a message that is stored, not one that still waits. */
+  async sees(text) {
+    await this.page.locator('.message:not(.pending, .failed) .bubble', { hasText: text }).first().waitFor();
+  }
+
+  /** The texts of all stored messages on the page, in order. */
+  texts() {
+    return this.page.locator('.message:not(.pending, .failed) .bubble').allTextContents();
+  }
+
+  /** A person in the list beside the messages. */
+  member(name) {
+    return this.page.locator('#members li', { hasText: name });
+  }
+
+  /** The names in that list, sorted. */
+  async members() {
+    const names = await this.page.locator('#members strong').allTextContents();
+    return names.map((name) => name.replace(' (you)', '')).sort();
+  }
+
+  /** Goes away without a word, as when the window is killed. */
+  async leave() {
+    await this.context.close();
+  }
+}

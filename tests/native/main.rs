@@ -1,0 +1,25 @@
+//! One hub from the outside, over the JSON wire.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod auth;
+mod client;
+mod disk_full;
+mod drain;
+mod faults;
+mod frames;
+mod handshake;
+mod heartbeat;
+mod history;
+mod hostile;
+mod kill;
+mod limits;
+mod messages;
+mod presence;
+mod rooms;
+mod sockets;
+mod tls;
+mod typing;
+mod webhook;

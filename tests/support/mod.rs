@@ -1,0 +1,21 @@
+//! What the black-box tests share: a hub process of their own, a WebSocket client
+//! that can also break every rule, an HTTP client, tokens and waiting.
+#![allow(dead_code, unused_imports)]
+
+mod http;
+mod hub;
+mod log;
+mod metrics;
+mod token;
+mod wait;
+mod ws;
+mod wsframe;
+
+pub use http::{Answer, Http};
+pub use hub::{Hub, UNLIMITED, hubbub, soft_file_limit};
+pub use log::Log;
+pub use metrics::Metrics;
+pub use token::{API_KEY, JWT_SECRET, now, token, token_with};
+pub use wait::{SOON, until};
+pub use ws::{End, Handshake, Ws, kind};
+pub use wsframe::{Frame, close, masked, raw};

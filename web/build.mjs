@@ -1,0 +1,30 @@
+// Builds dist/, which is committed: the same sources give the same bytes on every machine.
+import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
+import { build } from 'esbuild';
+
+const root = import.meta.dirname;
+const out = process.argv[2] ?? `${root}/dist`;
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+copyFileSync(`${root}/src/index.html`, `${out}/index.html`);
+await build({
+  absWorkingDir: root,
+  entryPoints: { chat: 'src/main.ts' },
+  outdir: out,
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  target: ['es2022'],
+  charset: 'utf8',
+  legalComments: 'none',
+  alias: { '@hubbub/client': '../clients/js/src/index.ts' },
+  tsconfig: 'tsconfig.json',
+});
+await build({
+  absWorkingDir: root,
+  entryPoints: { chat: 'src/chat.css' },
+  outdir: out,
+  minify: true,
+  target: ['chrome111', 'firefox113', 'safari16.2'],
+  charset: 'utf8',
+});

@@ -1,0 +1,16 @@
+import { build } from 'esbuild';
+
+/** Loads a TypeScript source of the page as a module. */
+export async function load(path) {
+  const root = `${import.meta.dirname}/..`;
+  const result = await build({
+    absWorkingDir: root,
+    entryPoints: [`src/${path}`],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    target: 'es2022',
+    alias: { '@hubbub/client': '../clients/js/src/index.ts' },
+  });
+  return import(`data:text/javascript;base64,${Buffer.from(result.outputFiles[0].contents).toString('base64')}`);
+}
