@@ -1,5 +1,7 @@
 //! Frames ready for the wire, encoded once and shared.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use hubbub_protocol::close::CloseCode;
 
@@ -12,7 +14,10 @@ const PONG: u8 = 0xA;
 /// A WebSocket frame from the hub (RFC 6455, section 5.2: not masked, not
 /// fragmented), as bytes that any number of queues share.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub struct Frame(Arc<Encoded>);
+
+#[derive(Debug)]
+struct Encoded {
     bytes: Bytes,
     header: u8,
 }
@@ -70,22 +75,22 @@ impl Frame {
         }
         let header = bytes.len() as u8;
         bytes.put_slice(payload);
-        Self { bytes: bytes.freeze(), header }
+        Self(Arc::new(Encoded { bytes: bytes.freeze(), header }))
     }
 
     /// Header and payload.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// The payload alone, sharing the same memory.
     pub fn payload(&self) -> Bytes {
-        self.bytes.slice(usize::from(self.header)..)
+        self.0.bytes.slice(usize::from(self.0.header)..)
     }
 
     /// Bytes on the wire.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.0.bytes.len()
     }
 
     /// A frame is never empty: it has a header.

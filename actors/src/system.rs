@@ -34,7 +34,7 @@ use crate::{
     presence_tracker::PresenceTracker,
     relay::Relay,
     room_server::RoomServer,
-    session::SessionHandle,
+    session::{SessionHandle, WorkerLink},
     shared::{Authenticator, Bans, RoomPolicy, Settings, Shared, TrackerLink},
 };
 
@@ -72,12 +72,8 @@ pub struct Hub {
 /// What a worker thread has of its own.
 #[derive(Clone)]
 pub struct Worker {
-    /// Its number.
-    pub index: usize,
-    /// Its room server.
-    pub room_server: Addr<RoomServer>,
-    /// Its heart.
-    pub heart: Addr<Heart>,
+    /// What its sessions talk to.
+    pub link: Arc<WorkerLink>,
     /// Its queues to write.
     pub flush: Arc<FlushList>,
 }
@@ -129,7 +125,12 @@ impl Hub {
         actix_rt::spawn(flush.clone().run(move |bytes| written.inc_by(bytes as u64)));
         let mut room_servers = self.room_servers.write();
         room_servers.push(room_server.clone());
-        Worker { index: room_servers.len() - 1, room_server, heart, flush }
+        let link = WorkerLink {
+            index: room_servers.len() - 1,
+            room_server: room_server.recipient(),
+            heart: heart.recipient(),
+        };
+        Worker { link: Arc::new(link), flush }
     }
 
     /// What all actors share.

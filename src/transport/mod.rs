@@ -215,9 +215,7 @@ impl Transport {
         });
         let session = Session::new(SessionStart {
             shared: shared.clone(),
-            room_server: self.worker.room_server.clone().recipient(),
-            heart: self.worker.heart.clone().recipient(),
-            worker: self.worker.index,
+            worker: self.worker.link.clone(),
             connection: connection.clone(),
             format: JSON_FORMAT,
             identity,
@@ -234,7 +232,7 @@ impl Transport {
             ended: false,
         };
         // Before the session starts, which may have the heart look again.
-        self.worker.heart.do_send(Watch { connection, format: JSON_FORMAT });
+        self.worker.link.heart.do_send(Watch { connection, format: JSON_FORMAT });
         shared.metrics.connections.inc();
         let stall_timeout = Duration::from_millis(self.config.session.stall_timeout_ms);
         let driver = Driver { socket, outbound, shared: shared.clone(), turn, stall_timeout };

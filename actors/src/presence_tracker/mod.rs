@@ -99,7 +99,7 @@ impl PresenceTracker {
     fn limit_sessions(&self, newest: &SessionHandle) {
         let max = self.shared.settings.max_sessions_per_user;
         let Some(user) = self.table.user(&newest.user).filter(|_| max > 0) else { return };
-        // Sorted by id, and ids by time.
+        // In the order they opened.
         let excess = user.sessions.len().saturating_sub(max);
         for id in &user.sessions[..excess] {
             if let Some(session) = self.sessions.get(id) {

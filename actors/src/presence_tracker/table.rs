@@ -2,7 +2,7 @@
 //! its own; every change gives back what has to be told.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -35,12 +35,27 @@ pub struct PresenceSettings {
 #[derive(Default)]
 struct User {
     username: Option<Arc<str>>,
-    sessions: BTreeMap<SessionId, Status>,
-    rooms: HashMap<RoomName, Use>,
+    /// In the order they opened.
+    sessions: Vec<(SessionId, Status)>,
+    rooms: Vec<(RoomName, Use)>,
     /// When the grace after the last session ends.
     offline_at: u64,
     shown: Status,
     since: u64,
+}
+
+impl User {
+    fn session(&mut self, id: SessionId) -> Option<&mut Status> {
+        self.sessions.iter_mut().find(|(s, _)| *s == id).map(|(_, status)| status)
+    }
+
+    fn usage(&mut self, room: &RoomName) -> Option<&mut Use> {
+        self.rooms.iter_mut().find(|(r, _)| r == room).map(|(_, usage)| usage)
+    }
+
+    fn room_names(&self) -> impl Iterator<Item = RoomName> {
+        self.rooms.iter().map(|(room, _)| room.clone())
+    }
 }
 
 /// A user's use of one room.
@@ -55,7 +70,7 @@ struct Use {
 impl User {
     /// As present as the most present session.
     fn status(&self) -> Status {
-        let has = |s| self.sessions.values().any(|&x| x == s);
+        let has = |s| self.sessions.iter().any(|(_, x)| *x == s);
         [Status::Online, Status::Away].into_iter().find(|&s| has(s)).unwrap_or(Status::Offline)
     }
 }
@@ -83,7 +98,7 @@ pub struct UserView {
     pub status: Status,
     /// The display name.
     pub username: Option<Arc<str>>,
-    /// The user's sessions.
+    /// The user's sessions, in the order they opened.
     pub sessions: Vec<SessionId>,
     /// The rooms, sorted.
     pub rooms: Vec<RoomName>,
@@ -113,7 +128,8 @@ impl PresenceTable {
         if username.is_some() {
             entry.username = username.cloned();
         }
-        entry.sessions.insert(session, Status::Online);
+        entry.sessions.reserve_exact(1);
+        entry.sessions.push((session, Status::Online));
         self.presence(user, now, true)
     }
 
@@ -127,12 +143,13 @@ impl PresenceTable {
     ) -> Vec<Effect> {
         let grace_ends = now + self.settings.grace_ms;
         let Some(entry) = self.users.get_mut(user) else { return Vec::new() };
-        if entry.sessions.remove(&session).is_none() {
+        let Some(at) = entry.sessions.iter().position(|(s, _)| *s == session) else {
             return Vec::new();
-        }
+        };
+        entry.sessions.remove(at);
         let last = entry.sessions.is_empty();
         for room in rooms {
-            if let Some(usage) = entry.rooms.get_mut(room) {
+            if let Some(usage) = entry.usage(room) {
                 usage.sessions = usage.sessions.saturating_sub(1);
                 if usage.sessions == 0 {
                     usage.leave_at = grace_ends;
@@ -157,7 +174,7 @@ impl PresenceTable {
         status: Status,
         now: u64,
     ) -> Vec<Effect> {
-        let known = self.users.get_mut(user).and_then(|u| u.sessions.get_mut(&session));
+        let known = self.users.get_mut(user).and_then(|u| u.session(session));
         match known {
             Some(slot) => *slot = status,
             None => return Vec::new(),
@@ -168,7 +185,13 @@ impl PresenceTable {
     /// A session became a member of a room.
     pub fn member_joined(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
         let Some(entry) = self.users.get_mut(user) else { return Vec::new() };
-        entry.rooms.entry(room.clone()).or_default().sessions += 1;
+        match entry.usage(room) {
+            Some(usage) => usage.sessions += 1,
+            None => {
+                entry.rooms.reserve_exact(1);
+                entry.rooms.push((room.clone(), Use { sessions: 1, leave_at: 0 }));
+            }
+        }
         let users = self.rooms.entry(room.clone()).or_default();
         if users.insert(user.clone()) && users.len() <= self.settings.announce_max_members {
             return self.member(room, user, now).map(Effect::Joined).into_iter().collect();
@@ -178,7 +201,7 @@ impl PresenceTable {
 
     /// A session left a room by its own wish.
     pub fn member_left(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
-        let Some(usage) = self.users.get_mut(user).and_then(|u| u.rooms.get_mut(room)) else {
+        let Some(usage) = self.users.get_mut(user).and_then(|u| u.usage(room)) else {
             return Vec::new();
         };
         usage.sessions = usage.sessions.saturating_sub(1);
@@ -197,7 +220,7 @@ impl PresenceTable {
             }
             match self.due.pop_first() {
                 Some((_, Due::Leave(user, room))) => {
-                    let usage = self.users.get(&user).and_then(|u| u.rooms.get(&room));
+                    let usage = self.users.get_mut(&user).and_then(|u| u.usage(&room));
                     if usage.is_some_and(|u| u.sessions == 0 && u.leave_at <= now) {
                         effects.extend(self.remove_member(&user, &room, now));
                     }
@@ -218,7 +241,7 @@ impl PresenceTable {
     fn go_offline(&mut self, user: &UserId, now: u64) -> Vec<Effect> {
         let mut effects = self.presence(user, now, false);
         let rooms: Vec<_> =
-            self.users.get(user).map(|u| u.rooms.keys().cloned().collect()).unwrap_or_default();
+            self.users.get(user).map(|u| u.room_names().collect()).unwrap_or_default();
         for room in rooms {
             effects.extend(self.remove_member(user, &room, now));
         }
@@ -239,7 +262,7 @@ impl PresenceTable {
             }
         }
         if let Some(entry) = self.users.get_mut(user) {
-            entry.rooms.remove(room);
+            entry.rooms.retain(|(r, _)| r != room);
         }
         effects
     }
@@ -256,7 +279,7 @@ impl PresenceTable {
             return Vec::new();
         }
         // A session that joins a hidden user's side changes nothing anybody may see.
-        let rooms: Arc<[RoomName]> = entry.rooms.keys().cloned().collect();
+        let rooms: Arc<[RoomName]> = entry.room_names().collect();
         if rooms.is_empty() {
             return Vec::new();
         }
@@ -320,12 +343,12 @@ impl PresenceTable {
     /// What is known of a user; none if there is no session and no grace runs.
     pub fn user(&self, user: &UserId) -> Option<UserView> {
         let entry = self.users.get(user)?;
-        let mut rooms: Vec<_> = entry.rooms.keys().cloned().collect();
+        let mut rooms: Vec<_> = entry.room_names().collect();
         rooms.sort_unstable();
         Some(UserView {
             status: entry.shown,
             username: entry.username.clone(),
-            sessions: entry.sessions.keys().copied().collect(),
+            sessions: entry.sessions.iter().map(|(id, _)| *id).collect(),
             rooms,
             since: Timestamp(entry.since),
         })

@@ -4,6 +4,7 @@
 
 mod catchup;
 mod fanout;
+mod members;
 pub mod table;
 
 use std::{
@@ -101,7 +102,7 @@ impl RoomServer {
             RoomRequest::Emit { session, room, reply, .. } => (session, room, reply),
             _ => return Some(request),
         };
-        let member = self.table.room(room).and_then(|r| r.members.get(&session.id));
+        let member = self.table.room(room).and_then(|r| r.members.get(session.id));
         if member.is_none_or(|m| m.live) {
             return Some(request);
         }
@@ -266,7 +267,7 @@ impl RoomServer {
         match &broadcast.to {
             Audience::Room(room) => {
                 let members = self.table.room(room).map(|r| &r.members);
-                for member in members.into_iter().flat_map(|m| m.values()) {
+                for (_, member) in members.into_iter().flat_map(|m| m.iter()) {
                     if member.live && wanted(&member.who) {
                         tally.push(&mut renderer, &member.who);
                     }
@@ -275,8 +276,8 @@ impl RoomServer {
             Audience::Rooms(rooms) => {
                 let mut told = std::collections::HashSet::new();
                 for room in rooms.iter().filter_map(|r| self.table.room(r)) {
-                    for (id, member) in &room.members {
-                        if member.live && wanted(&member.who) && told.insert(*id) {
+                    for (id, member) in room.members.iter() {
+                        if member.live && wanted(&member.who) && told.insert(id) {
                             tally.push(&mut renderer, &member.who);
                         }
                     }
@@ -308,7 +309,7 @@ impl RoomServer {
         let event = Event::Stored(record);
         let mut renderer = shared.renderer(&event);
         let mut tally = Tally::default();
-        for member in room.members.values_mut() {
+        for (_, member) in room.members.iter_mut() {
             if member.live && member.cursor < offset {
                 member.cursor = offset;
                 tally.push(&mut renderer, &member.who);

@@ -11,7 +11,8 @@ use hubbub_protocol::{
     position::Position,
     record::Stored,
 };
-use indexmap::IndexMap;
+
+use super::members::Members;
 
 /// Records that a room keeps at hand to bridge the moment between reading the
 /// history and hearing the room live.
@@ -32,35 +33,43 @@ pub struct Member<M> {
 /// One room.
 pub struct Room<M> {
     /// The members, dense, for the walk.
-    pub members: IndexMap<SessionId, Member<M>>,
+    pub members: Members<Member<M>>,
     /// The newest record that was handed out; none until something is known.
     pub position: Option<Position>,
     /// While records are missing: the newest offset seen meanwhile.
     pub repairing: Option<u64>,
-    recent: VecDeque<Arc<Stored>>,
-    recent_bytes: usize,
+    /// Made with the first record: most rooms never get one.
+    recent: Option<Box<Recent>>,
+}
+
+/// The newest records of a room.
+#[derive(Default)]
+struct Recent {
+    records: VecDeque<Arc<Stored>>,
+    bytes: usize,
 }
 
 impl<M> Room<M> {
     fn new() -> Self {
-        Self {
-            members: IndexMap::new(),
-            position: None,
-            repairing: None,
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-        }
+        Self { members: Members::default(), position: None, repairing: None, recent: None }
     }
 
     fn remember(&mut self, record: Arc<Stored>) {
-        self.recent_bytes += record.record.body.len();
-        self.recent.push_back(record);
-        while self.recent.len() > RECENT_RECORDS || self.recent_bytes > RECENT_BYTES {
-            match self.recent.pop_front() {
-                Some(old) => self.recent_bytes -= old.record.body.len(),
+        let recent = self.recent.get_or_insert_default();
+        recent.bytes += record.record.body.len();
+        recent.records.push_back(record);
+        while recent.records.len() > RECENT_RECORDS || recent.bytes > RECENT_BYTES {
+            match recent.records.pop_front() {
+                Some(old) => recent.bytes -= old.record.body.len(),
                 None => break,
             }
         }
+    }
+
+    /// The records at hand above an offset.
+    fn recent_above(&self, offset: u64) -> Vec<Arc<Stored>> {
+        let recent = self.recent.iter().flat_map(|r| &r.records);
+        recent.filter(|r| r.position.offset > offset).cloned().collect()
     }
 }
 
@@ -144,34 +153,25 @@ impl<M> RoomTable<M> {
             joining = Joining::First;
             Room::new()
         });
-        match entry.members.entry(id) {
-            indexmap::map::Entry::Occupied(_) => Joining::Already,
-            indexmap::map::Entry::Vacant(slot) => {
-                slot.insert(Member { who, live: false, cursor: 0 });
-                joining
-            }
-        }
+        let new = entry.members.insert(id, Member { who, live: false, cursor: 0 });
+        if new { joining } else { Joining::Already }
     }
 
     /// Takes a member out; says whether it was one, and whether the room is gone
     /// with it.
     pub fn leave(&mut self, room: &RoomName, id: SessionId) -> (Option<M>, bool) {
         let Some(entry) = self.rooms.get_mut(room) else { return (None, false) };
-        let member = entry.members.swap_remove(&id).map(|m| m.who);
+        let member = entry.members.remove(id).map(|m| m.who);
         let empty = entry.members.is_empty();
         if empty {
             self.rooms.remove(room);
-        } else if entry.members.capacity() > 64
-            && entry.members.len() * 4 < entry.members.capacity()
-        {
-            entry.members.shrink_to(entry.members.len() * 2);
         }
         (member, empty)
     }
 
     /// Whether a session is a member, live or about to be.
     pub fn is_member(&self, room: &RoomName, id: SessionId) -> bool {
-        self.rooms.get(room).is_some_and(|r| r.members.contains_key(&id))
+        self.rooms.get(room).is_some_and(|r| r.members.get(id).is_some())
     }
 
     /// Lets a member hear the room that has everything up to `caught_up`; none:
@@ -183,15 +183,12 @@ impl<M> RoomTable<M> {
         caught_up: Option<Position>,
     ) -> GoLive {
         let Some(entry) = self.rooms.get_mut(room) else { return GoLive::Gone };
-        let Some(member) = entry.members.get_mut(&id) else { return GoLive::Gone };
+        if entry.members.get(id).is_none() {
+            return GoLive::Gone;
+        }
         let bridge: Vec<_> = match (entry.position, caught_up) {
             (Some(at), Some(have)) if at.epoch == have.epoch && have.offset < at.offset => {
-                let bridge: Vec<_> = entry
-                    .recent
-                    .iter()
-                    .filter(|r| r.position.offset > have.offset)
-                    .cloned()
-                    .collect();
+                let bridge = entry.recent_above(have.offset);
                 if bridge.len() as u64 != at.offset - have.offset {
                     return GoLive::Behind;
                 }
@@ -204,10 +201,12 @@ impl<M> RoomTable<M> {
             }
             _ => Vec::new(),
         };
-        member.live = true;
         // What is further than the room's own position must not come a second time.
         let at = entry.position.map_or(0, |p| p.offset);
-        member.cursor = at.max(caught_up.map_or(0, |p| p.offset));
+        if let Some(member) = entry.members.get_mut(id) {
+            member.live = true;
+            member.cursor = at.max(caught_up.map_or(0, |p| p.offset));
+        }
         GoLive::Live(bridge)
     }
 
@@ -227,9 +226,8 @@ impl<M> RoomTable<M> {
             }
             Some(at) if at.epoch != new.epoch => {
                 // A new history began: positions of the old one mean nothing.
-                room.recent.clear();
-                room.recent_bytes = 0;
-                for member in room.members.values_mut() {
+                room.recent = None;
+                for (_, member) in room.members.iter_mut() {
                     member.cursor = 0;
                 }
                 room.position = Some(new);
@@ -285,12 +283,11 @@ impl<M> RoomTable<M> {
         let mut rooms = Vec::new();
         for (name, room) in &mut self.rooms {
             let Some(at) = &mut room.position else { continue };
-            let behind = room.members.values().filter(|m| m.live).map(|m| m.cursor).min();
+            let behind = room.members.iter().filter(|(_, m)| m.live).map(|(_, m)| m.cursor).min();
             let from = behind.unwrap_or(at.offset).min(at.offset);
             room.repairing = Some(at.offset);
             at.offset = from;
-            room.recent.clear();
-            room.recent_bytes = 0;
+            room.recent = None;
             rooms.push((name.clone(), from));
         }
         rooms

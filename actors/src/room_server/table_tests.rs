@@ -74,7 +74,7 @@ fn what_was_read_ahead_does_not_come_twice() {
     t.join(&room(), session(1), ());
     t.accept(&record(at(3)));
     assert!(matches!(t.go_live(&room(), session(1), Some(at(5))), GoLive::Live(_)));
-    assert_eq!(t.room(&room()).unwrap().members[0].cursor, 5);
+    assert_eq!(t.room(&room()).unwrap().members.get(session(1)).unwrap().cursor, 5);
 }
 
 #[test]
@@ -147,7 +147,7 @@ proptest! {
 
         fn hand_out(t: &mut RoomTable<()>, got: &mut BTreeMap<u8, (u64, Vec<u64>)>, offset: u64) {
             let Some(r) = t.room_mut(&room()) else { return };
-            for (id, m) in &mut r.members {
+            for (id, m) in r.members.iter_mut() {
                 if m.live && m.cursor < offset {
                     m.cursor = offset;
                     got.get_mut(&(id.0.as_u128() as u8)).unwrap().1.push(offset);

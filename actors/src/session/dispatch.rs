@@ -213,12 +213,11 @@ impl Session {
             RoomPolicy::Claims => grants.may_join(&join.room),
             RoomPolicy::Webhook(webhook) => {
                 let decision = webhook.may_join(&handle.user, &join.room, &grants);
-                let (room_server, handle, reply) =
-                    (self.room_server.clone(), handle.clone(), reply.clone());
+                let (worker, handle, reply) = (self.worker.clone(), handle.clone(), reply.clone());
                 let room = join.room;
                 return Ok(Some(Box::pin(async move {
                     let refusal = match decision.await {
-                        Ok(true) => match enter(&room_server, &handle, room, request) {
+                        Ok(true) => match enter(&worker.room_server, &handle, room, request) {
                             Ok(()) => return,
                             Err(e) => e,
                         },
@@ -232,7 +231,7 @@ impl Session {
         if !allowed {
             return Err(forbidden());
         }
-        enter(&self.room_server, handle, join.room, request)?;
+        enter(&self.worker.room_server, handle, join.room, request)?;
         Ok(None)
     }
 

@@ -37,12 +37,8 @@ use crate::{
 pub struct SessionStart {
     /// What everybody on the node shares.
     pub shared: Arc<Shared>,
-    /// The room server of the worker.
-    pub room_server: Recipient<RoomRequest>,
-    /// The heart of the worker.
-    pub heart: Recipient<Watch>,
-    /// The worker's number.
-    pub worker: usize,
+    /// What it talks to on its worker.
+    pub worker: Arc<WorkerLink>,
     /// The connection.
     pub connection: Arc<Connection>,
     /// The format it speaks.
@@ -51,12 +47,21 @@ pub struct SessionStart {
     pub identity: Option<Identity>,
 }
 
+/// What the sessions of one worker talk to; shared, since every recipient of its
+/// own would weigh on every idle connection.
+pub struct WorkerLink {
+    /// The worker's number.
+    pub index: usize,
+    /// Its room server.
+    pub room_server: Recipient<RoomRequest>,
+    /// Its heart.
+    pub heart: Recipient<Watch>,
+}
+
 /// One WebSocket connection's actor.
 pub struct Session {
     shared: Arc<Shared>,
-    room_server: Recipient<RoomRequest>,
-    heart: Recipient<Watch>,
-    worker: usize,
+    worker: Arc<WorkerLink>,
     connection: Arc<Connection>,
     format: FormatId,
     fragments: Fragments,
@@ -81,8 +86,6 @@ impl Session {
             fragments: Fragments::new(settings.max_frame_bytes),
             rate: Rate::new(settings.messages_per_second, settings.burst),
             shared: start.shared,
-            room_server: start.room_server,
-            heart: start.heart,
             worker: start.worker,
             connection: start.connection,
             format: start.format,
@@ -118,15 +121,15 @@ impl Session {
             SessionId(uuid::Uuid::now_v7()),
             &identity,
             self.format,
-            self.worker,
+            self.worker.index,
             self.connection.clone(),
             self.shared.clone(),
         ));
         log::info!(
-            session:% = handle.id, user:% = handle.user, ip:% = self.peer(), worker = self.worker;
+            session:% = handle.id, user:% = handle.user, ip:% = self.peer(), worker = self.worker.index;
             "session opened"
         );
-        self.room_server.do_send(RoomRequest::Attach(handle.clone()));
+        self.worker.room_server.do_send(RoomRequest::Attach(handle.clone()));
         self.open = Some(handle.clone());
         self.tell_authenticated(&handle);
     }
@@ -135,7 +138,7 @@ impl Session {
     fn accept(&self, identity: &Identity) {
         self.connection.authenticated(identity.expires_at);
         let (connection, format) = (self.connection.clone(), self.format);
-        self.heart.do_send(Watch { connection, format });
+        self.worker.heart.do_send(Watch { connection, format });
     }
 
     fn tell_authenticated(&self, handle: &SessionHandle) {
@@ -162,7 +165,7 @@ impl Session {
 
     /// Hands a request to the room server, or answers that it is too busy.
     fn ask(&self, request: RoomRequest, reply: ReplyId) {
-        if self.room_server.try_send(request).is_err() {
+        if self.worker.room_server.try_send(request).is_err() {
             self.refuse(&reply, HubError::unavailable("the hub is busy; try again"));
         }
     }
@@ -189,7 +192,7 @@ impl Drop for Session {
                 sent_bytes = self.outbound().progress();
                 "session closed"
             );
-            self.room_server.do_send(RoomRequest::Detach(handle));
+            self.worker.room_server.do_send(RoomRequest::Detach(handle));
         }
     }
 }
