@@ -24,7 +24,6 @@ const PURE: &[&str] = &[
     "diff.rs",
     "heartbeat.rs",
     "resume.rs",
-    "keys.rs",
 ];
 /// What acts: crates a pure file and all of `protocol` do without.
 const ACTING: &[&str] =

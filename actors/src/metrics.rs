@@ -1,5 +1,6 @@
 //! What the actors count. The process registers these and adds its own.
 
+use hubbub_protocol::{close::CloseCode, error::ErrorCode};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
     exponential_buckets,
@@ -54,8 +55,20 @@ impl Register<'_> {
         self.add(IntGauge::new(name, help))
     }
 
-    fn by(&self, label: &str, name: &str, help: &str) -> prometheus::Result<IntCounterVec> {
-        self.add(IntCounterVec::new(Opts::new(name, help), &[label]))
+    /// A counter by one label; the values known beforehand are there from the
+    /// start, so that a rate can be taken of their first increase.
+    fn by(
+        &self,
+        label: &str,
+        values: &[&str],
+        name: &str,
+        help: &str,
+    ) -> prometheus::Result<IntCounterVec> {
+        let counters = self.add(IntCounterVec::new(Opts::new(name, help), &[label]))?;
+        for value in values {
+            counters.get_metric_with_label_values(&[value])?;
+        }
+        Ok(counters)
     }
 
     fn seconds(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
@@ -69,6 +82,9 @@ impl Metrics {
     /// Makes the metrics and registers them. Fails if one of the names is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let r = Register(registry);
+        let mut closed: Vec<_> = CloseCode::ALL.map(CloseCode::reason).into();
+        closed.extend(["client_gone", "stalled"]);
+        let codes = ErrorCode::ALL.map(ErrorCode::as_str);
         Ok(Self {
             connections: r.gauge("hubbub_connections", "Open client connections")?,
             sessions: r.gauge("hubbub_sessions", "Authenticated sessions")?,
@@ -104,21 +120,43 @@ impl Metrics {
                 .counter("hubbub_outbound_bytes_total", "Bytes that clients' sockets have taken")?,
             dropped: r.by(
                 "reason",
+                &["volatile", "oldest", "congested"],
                 "hubbub_dropped_total",
                 "Frames not delivered to a slow member, by reason",
             )?,
-            closed: r.by("reason", "hubbub_closed_total", "Connections closed, by reason")?,
+            closed: r.by(
+                "reason",
+                &closed,
+                "hubbub_closed_total",
+                "Connections closed, by reason",
+            )?,
             refused: r.by(
                 "reason",
+                &[
+                    "unauthorized",
+                    "banned",
+                    "origin",
+                    "connections",
+                    "connections_per_ip",
+                    "draining",
+                    "bad_handshake",
+                    "not_found",
+                ],
                 "hubbub_refused_total",
                 "Connections refused at the handshake, by reason",
             )?,
             errors: r.by(
                 "code",
+                &codes,
                 "hubbub_errors_total",
                 "Requests answered with an error, by code",
             )?,
-            panics: r.by("actor", "hubbub_panics_total", "Panics that were contained, by actor")?,
+            panics: r.by(
+                "actor",
+                &["session", "room_server", "presence_tracker", "heart"],
+                "hubbub_panics_total",
+                "Panics that were contained, by actor",
+            )?,
         })
     }
 }

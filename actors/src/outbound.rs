@@ -115,7 +115,7 @@ struct Queue {
 /// Most slices handed to one system call.
 const MAX_SLICES: usize = 64;
 /// A queue that is empty keeps at most this many places.
-const KEEP_CAPACITY: usize = 4;
+const KEEP_CAPACITY: usize = 1;
 /// How far back a newer volatile frame looks for the one it replaces.
 const CONFLATE_SCAN: usize = 256;
 
@@ -324,6 +324,10 @@ impl Outbound {
 impl Queue {
     fn append(&mut self, item: Item) {
         self.bytes += item.frame.len();
+        if self.items.capacity() == 0 {
+            // Most queues never hold more than one frame at a time.
+            self.items.reserve_exact(1);
+        }
         self.items.push_back(item);
     }
 

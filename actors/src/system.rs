@@ -277,13 +277,13 @@ impl Hub {
     /// would not suffice otherwise; each is told how long to wait before it comes
     /// back, spread over `spread_ms`. Gives the number of sessions asked.
     pub async fn drain(&self, rate: u64, within: Duration, spread_ms: u64) -> usize {
-        const STEP: Duration = Duration::from_millis(20);
         // A session whose publish is not acknowledged yet is closed when it is.
         const PATIENCE: Duration = Duration::from_secs(2);
         let sessions = self.sessions().await;
         let needed = (sessions.len() as f64 / within.as_secs_f64().max(0.1)).ceil() as u64;
-        let per_step =
-            (rate.max(needed).max(1) as f64 * STEP.as_secs_f64()).max(1.0).round() as usize;
+        let rate = rate.max(needed).max(1) as f64;
+        let step = Duration::from_secs_f64((1.0 / rate).max(0.02));
+        let per_step = (rate * step.as_secs_f64()).round().max(1.0) as usize;
         let mut next = tokio::time::Instant::now();
         let mut leaving: Vec<(Arc<SessionHandle>, tokio::time::Instant)> = Vec::new();
         let mut batches = sessions.chunks(per_step);
@@ -304,7 +304,7 @@ impl Hub {
                 session.tell(&Event::Closing(Closing { reason: "draining", retry_after_ms }));
                 leaving.push((session.clone(), tokio::time::Instant::now()));
             }
-            next += STEP;
+            next += step;
             tokio::time::sleep_until(next).await;
         }
     }

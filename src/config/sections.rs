@@ -192,7 +192,7 @@ sections! {
         /// Time after which a forgotten "is typing" ends, in milliseconds.
         typing_timeout_ms: u64 = 6 * SECOND, Kind::integer(1, HOUR);
         /// Members up to which a room hears of each one that comes and goes.
-        announce_max_members: usize = 1000, Kind::integer(0, MANY);
+        announce_max_members: usize = 256, Kind::integer(0, MANY);
     }
 
     /// Section `socketio`: the Socket.IO wire.

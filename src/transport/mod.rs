@@ -165,6 +165,15 @@ impl Transport {
             None => Ok(None),
             Some((source, token)) => {
                 match self.hub.shared().authenticator.authenticate(&token) {
+                    // A browser is told by the session, which closes it with 4403.
+                    Ok(identity)
+                        if self.hub.shared().is_banned(&identity.user)
+                            && !handshake::is_browser(head) =>
+                    {
+                        let why = "an operator has sent this user away";
+                        let status = StatusCode::FORBIDDEN;
+                        return Err(refused("banned", status, ErrorCode::Forbidden, why));
+                    }
                     Ok(identity) => Ok(Some(identity)),
                     // A page cannot see the status of a refused handshake, only the
                     // close code of an accepted one.

@@ -28,7 +28,7 @@ pub enum Effect {
 pub struct PresenceSettings {
     /// How long after the last session a user goes offline, in milliseconds.
     pub grace_ms: u64,
-    /// In rooms with more users joins and leaves are not told one by one.
+    /// In rooms with more users joins, leaves and presence are not told one by one.
     pub announce_max_members: usize,
 }
 
@@ -279,7 +279,9 @@ impl PresenceTable {
             return Vec::new();
         }
         // A session that joins a hidden user's side changes nothing anybody may see.
-        let rooms: Arc<[RoomName]> = entry.room_names().collect();
+        let max = self.settings.announce_max_members;
+        let told = |room: &RoomName| self.rooms.get(room).is_some_and(|users| users.len() <= max);
+        let rooms: Arc<[RoomName]> = entry.room_names().filter(told).collect();
         if rooms.is_empty() {
             return Vec::new();
         }

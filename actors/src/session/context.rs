@@ -9,7 +9,7 @@ use actix_http::{error::PayloadError, ws::Codec};
 use actix_web_actors::ws::{self, Message, ProtocolError, WebsocketContext};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use hubbub_protocol::close::CloseCode;
+use hubbub_protocol::{close::CloseCode, event::ReplyId};
 
 use super::Session;
 use crate::{contain::contain, frame::Frame, outbound::Class};
@@ -32,7 +32,7 @@ impl Actor for Session {
 
     fn started(&mut self, _: &mut Self::Context) {
         if let Some(identity) = self.identity.take() {
-            self.open(identity);
+            self.open(identity, &ReplyId::None);
         }
     }
 }

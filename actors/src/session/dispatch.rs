@@ -14,7 +14,11 @@ use hubbub_protocol::{
     record::Body,
 };
 
-use super::{Identity, Session, SessionHandle, handle::Grants, rate::Passage};
+use super::{
+    Identity, Session, SessionHandle,
+    handle::{Grants, ReadPlace},
+    rate::Passage,
+};
 use crate::{
     messages::{PresenceUpdate, RoomRequest},
     ports::Range,
@@ -164,7 +168,7 @@ impl Session {
         };
         match (identity, &self.open) {
             (Ok(identity), None) => {
-                self.open(identity);
+                self.open(identity, reply);
                 if let Some(handle) = &self.open {
                     handle.reply(reply, &Ok(Reply::Done));
                 }
@@ -407,7 +411,7 @@ impl Session {
                 return Err(HubError::bad_request("`after` and `before` exclude each other"));
             }
         };
-        let Some(place) = self.wait_place(reply) else { return Ok(()) };
+        let place = read_place(handle)?;
         let (handle, reply) = (handle.clone(), reply.clone());
         let page = self.shared.history.read(&q.room, range, q.limit);
         actix_rt::spawn(async move {
@@ -430,7 +434,7 @@ impl Session {
         reply: &ReplyId,
     ) -> Result<(), HubError> {
         self.may_look(handle, &q.room)?;
-        let Some(place) = self.wait_place(reply) else { return Ok(()) };
+        let place = read_place(handle)?;
         let (handle, reply, shared) = (handle.clone(), reply.clone(), self.shared.clone());
         actix_rt::spawn(async move {
             let Some(link) = shared.tracker.get() else { return };
@@ -467,6 +471,15 @@ fn enter(
             handle.left(&room);
         }
         HubError::unavailable("the hub is busy; try again")
+    })
+}
+
+/// Reads a session may wait for at a time; one more is `rate_limited`.
+const MAX_READS: usize = 8;
+
+fn read_place(handle: &Arc<SessionHandle>) -> Result<ReadPlace, HubError> {
+    handle.read_place(MAX_READS).ok_or_else(|| {
+        HubError::new(ErrorCode::RateLimited, "too many requests wait for an answer")
     })
 }
 

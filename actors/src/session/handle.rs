@@ -173,6 +173,7 @@ pub struct SessionHandle {
     /// What everybody on the node shares.
     pub shared: Arc<Shared>,
     unanswered: AtomicUsize,
+    reading: AtomicUsize,
     rooms: Mutex<Vec<RoomName>>,
     grants: Mutex<Arc<Grants>>,
     status: Mutex<Status>,
@@ -197,6 +198,7 @@ impl SessionHandle {
             connection,
             shared,
             unanswered: AtomicUsize::new(0),
+            reading: AtomicUsize::new(0),
             rooms: Mutex::default(),
             grants: Mutex::new(identity.grants.clone()),
             status: Mutex::default(),
@@ -214,6 +216,13 @@ impl SessionHandle {
 
     pub(crate) fn answered(&self) {
         self.unanswered.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A place among the reads that wait for a store or the tracker; none if all
+    /// `max` are taken.
+    pub(super) fn read_place(self: &Arc<Self>, max: usize) -> Option<ReadPlace> {
+        let place = ReadPlace(self.clone());
+        (self.reading.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
     }
 
     /// What the token allows now.
@@ -263,6 +272,9 @@ impl SessionHandle {
     pub(crate) fn entered(&self, room: RoomName) {
         let mut rooms = self.rooms.lock();
         if !rooms.contains(&room) {
+            if rooms.is_empty() {
+                rooms.reserve_exact(1);
+            }
             rooms.push(room);
         }
     }
@@ -316,6 +328,15 @@ impl SessionHandle {
             ));
         }
         Ok(())
+    }
+}
+
+/// A read that waits; its place is given back when it is dropped.
+pub(super) struct ReadPlace(Arc<SessionHandle>);
+
+impl Drop for ReadPlace {
+    fn drop(&mut self) {
+        self.0.reading.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

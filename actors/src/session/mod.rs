@@ -66,17 +66,12 @@ pub struct Session {
     format: FormatId,
     fragments: Fragments,
     rate: Rate,
-    /// Requests that wait for a store or the tracker.
-    waiting: Arc<()>,
     open: Option<Arc<SessionHandle>>,
     /// The token said so in the handshake; opened when the actor starts.
     identity: Option<Identity>,
     /// The room in which the client was last said to type.
     typing: Option<hubbub_protocol::id::RoomName>,
 }
-
-/// Reads a session may wait for at a time; one more is `rate_limited`.
-const MAX_WAITING: usize = 8;
 
 impl Session {
     /// A session that has not read anything yet.
@@ -89,7 +84,6 @@ impl Session {
             worker: start.worker,
             connection: start.connection,
             format: start.format,
-            waiting: Arc::new(()),
             open: None,
             identity: start.identity,
             typing: None,
@@ -110,10 +104,10 @@ impl Session {
     }
 
     /// Opens the session for who a token names, or tells why not.
-    fn open(&mut self, identity: Identity) {
+    fn open(&mut self, identity: Identity, reply: &ReplyId) {
         if self.shared.is_banned(&identity.user) {
             let e = HubError::new(ErrorCode::Forbidden, "an operator has sent this user away");
-            self.refuse(&ReplyId::None, e);
+            self.refuse(reply, e);
             return self.outbound().close(CloseCode::Forbidden);
         }
         self.accept(&identity);
@@ -168,16 +162,6 @@ impl Session {
         if self.worker.room_server.try_send(request).is_err() {
             self.refuse(&reply, HubError::unavailable("the hub is busy; try again"));
         }
-    }
-
-    /// A place among the requests that wait, or an answer that there is none.
-    fn wait_place(&self, reply: &ReplyId) -> Option<Arc<()>> {
-        if Arc::strong_count(&self.waiting) > MAX_WAITING {
-            let e = HubError::new(ErrorCode::RateLimited, "too many requests wait for an answer");
-            self.refuse(reply, e);
-            return None;
-        }
-        Some(self.waiting.clone())
     }
 }
 
