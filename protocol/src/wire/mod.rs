@@ -10,7 +10,7 @@
 //! | [`json`] | the JSON wire: one object per text frame |
 //! | [`engineio`] | Engine.IO protocol 4: packets, polling payloads, handshake |
 //! | [`socketio`] | Socket.IO protocol 5: packets, attachments, namespaces |
-//! | [`format`] | a wire with a vocabulary: what one rendering serves |
+//! | [`mod@format`] | a wire with a vocabulary: what one rendering serves |
 
 pub mod engineio;
 pub mod format;

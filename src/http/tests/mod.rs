@@ -140,9 +140,7 @@ impl Node {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let session = Session::new(SessionStart {
             shared,
-            room_server: self.worker.room_server.clone().recipient(),
-            heart: self.worker.heart.clone().recipient(),
-            worker: self.worker.index,
+            worker: self.worker.link.clone(),
             connection: Arc::new(Connection::new(outbound.clone(), peer, now, now + 60_000)),
             format: FormatId(0),
             identity: Some(Identity {
