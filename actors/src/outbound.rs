@@ -200,6 +200,7 @@ impl Outbound {
             queue.drop_unbegun();
         }
         queue.closing = Some(code);
+        queue.wake_waiters();
         queue.append(Item { frame, class: Class::Reply });
         self.schedule(queue);
         self.driver.wake();
@@ -235,14 +236,17 @@ impl Outbound {
         self.queue.lock().progress
     }
 
-    /// Whether less than a quarter of the bound waits; if not, the waker is woken
-    /// when that is so or the connection ends.
-    pub fn poll_relaxed(&self, waker: &Waker) -> Poll<()> {
+    /// Whether less than `quarters` quarters of the bound wait; if not, the waker is
+    /// woken when less waits or the connection ends.
+    pub fn poll_below(&self, quarters: usize, waker: &Waker) -> Poll<()> {
         let mut queue = self.queue.lock();
-        if queue.bytes * 4 < self.max_bytes || queue.closing.is_some() || queue.failed {
+        let enough = queue.bytes < self.max_bytes / 4 * quarters;
+        if enough || queue.closing.is_some() || queue.failed {
             return Poll::Ready(());
         }
-        queue.waiters.push(waker.clone());
+        if !queue.waiters.iter().any(|w| w.will_wake(waker)) {
+            queue.waiters.push(waker.clone());
+        }
         Poll::Pending
     }
 
@@ -316,6 +320,7 @@ impl Outbound {
             queue.bytes -= size;
             queue.progress += size as u64;
         }
+        queue.wake_waiters();
         queue.relax();
         taken
     }
@@ -418,6 +423,7 @@ impl Queue {
     fn advance(&mut self, mut n: usize) {
         self.progress += n as u64;
         self.bytes -= n;
+        self.wake_waiters();
         while n > 0 {
             let Some(first) = self.items.front() else { return };
             let left = first.frame.len() - self.written;
@@ -431,12 +437,11 @@ impl Queue {
         }
     }
 
-    /// Gives memory back and wakes who waits for room.
+    /// Gives memory back.
     fn relax(&mut self) {
         if self.items.is_empty() && self.items.capacity() > KEEP_CAPACITY {
             self.items = VecDeque::new();
         }
-        self.wake_waiters();
     }
 
     fn wake_waiters(&mut self) {

@@ -73,8 +73,10 @@ impl<S: Socket> Stream for Inbound<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Who does not take its answers is not asked for more.
-        if this.connection.outbound.poll_relaxed(cx.waker()).is_pending() {
+        // Who does not take its answers is not asked for more. What is above the
+        // mark either drains or ends by the stall timer or the bound, so a client
+        // that is merely slow goes on being heard.
+        if this.connection.outbound.poll_below(3, cx.waker()).is_pending() {
             return Poll::Pending;
         }
         let read = SCRATCH.with_borrow_mut(|scratch| {

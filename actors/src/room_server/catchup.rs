@@ -184,7 +184,7 @@ impl RoomServer {
         let history = self.shared.history.clone();
         let asked = room.clone();
         let page = async move {
-            poll_fn(|cx| outbound.poll_relaxed(cx.waker())).await;
+            poll_fn(|cx| outbound.poll_below(1, cx.waker())).await;
             history.read(&asked, Range::After(have.offset), MAX_PAGE).await
         };
         ctx.spawn(page.into_actor(self).map(move |page, act, ctx| {
