@@ -21,8 +21,9 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use crate::{
+    clock::Clock,
     embedded::EmbeddedHistory,
-    history::{Clock, HistoryConfig, KEY_TTL_MS, NoObserver},
+    history::{HistoryConfig, KEY_TTL_MS, NoObserver},
     memory::MemoryHistory,
     ports::{
         Append, Appended, Broadcast, Bus, History, IdempotencyKey, Page, PortFuture, Range,
@@ -64,7 +65,7 @@ pub(crate) struct Fixture {
 pub(crate) fn test_clock() -> (Clock, Arc<AtomicU64>) {
     let now = Arc::new(AtomicU64::new(START));
     let hand = Arc::clone(&now);
-    (Arc::new(move || now.load(Ordering::SeqCst)), hand)
+    (Clock::new(move || now.load(Ordering::SeqCst)), hand)
 }
 
 type Make = fn(HistoryConfig) -> Fixture;

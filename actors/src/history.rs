@@ -1,11 +1,7 @@
 //! What every [`History`](crate::ports::History) of this process shares: its
-//! bounds, its clock, what it tells an observer, and the arithmetic of pages.
+//! bounds, what it tells an observer, and the arithmetic of pages.
 
-use std::{
-    ops::RangeInclusive,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::ops::RangeInclusive;
 
 use hubbub_protocol::position::Epoch;
 
@@ -59,18 +55,6 @@ impl HistoryConfig {
     pub(crate) fn idle_at(&self, now: u64) -> u64 {
         now.saturating_sub(self.ttl_ms.max(KEY_TTL_MS))
     }
-}
-
-/// Tells the time in milliseconds since 1970. Injected, so that tests need not wait.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-
-/// The clock of the system.
-pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
-    })
 }
 
 /// Is told what a store does, so that the caller can count it. Called from the

@@ -35,7 +35,8 @@ use self::{
     writer::{Command, Pending, Writer},
 };
 use crate::{
-    history::{Clock, HistoryConfig, StoreObserver, system_clock},
+    clock::Clock,
+    history::{HistoryConfig, StoreObserver},
     ports::{Append, Bus, History, Page, PortFuture, Range, StoreError},
 };
 
@@ -70,7 +71,7 @@ impl EmbeddedHistory {
         bus: Arc<dyn Bus>,
         observer: Arc<dyn StoreObserver>,
     ) -> Result<Self, OpenError> {
-        Self::open_with_clock(directory, config, bus, observer, system_clock())
+        Self::open_with_clock(directory, config, bus, observer, Clock::system())
     }
 
     /// The same with another clock.
@@ -92,7 +93,7 @@ impl EmbeddedHistory {
             lock,
             rooms: Rooms::new(&config),
             config: config.clone(),
-            clock: Arc::clone(&clock),
+            clock: clock.clone(),
             bus,
             observer,
             commands: Arc::clone(&commands),
@@ -110,7 +111,7 @@ impl EmbeddedHistory {
                 db: None,
                 jobs: Arc::clone(&shared.jobs),
                 config: config.clone(),
-                clock: Arc::clone(&clock),
+                clock: clock.clone(),
             };
             match thread::Builder::new().name(format!("history-read-{n}")).spawn(|| reader.run()) {
                 Ok(handle) => writer.readers.push(handle),

@@ -18,7 +18,8 @@ use super::{
     schema::{self, key_of, offset_of},
 };
 use crate::{
-    history::{Clock, HistoryConfig, span, span_len},
+    clock::Clock,
+    history::{HistoryConfig, span, span_len},
     ports::{Page, Range, StoreError},
 };
 
@@ -96,7 +97,7 @@ impl Reader {
         range: Range,
         limit: usize,
     ) -> rusqlite::Result<Page> {
-        let now = (self.clock)();
+        let now = self.clock.now();
         let mut oldest = room.oldest.max((room.head + 1).saturating_sub(self.config.kept()));
         if let Some(first) = rows::first(db, room.id)? {
             let expired = self.config.expired_at(now);

@@ -20,10 +20,11 @@ use rusqlite::Connection;
 
 use super::{EmbeddedHistory, FILE_NAME, writer::Fault};
 use crate::{
+    clock::Clock,
     contract_tests::{
         TestBus, key, offsets, publish, publish_with, read, record, room, start, test_clock, wait,
     },
-    history::{Clock, HistoryConfig, NoObserver, StoreObserver, system_clock},
+    history::{HistoryConfig, NoObserver, StoreObserver},
     ports::{Append, Broadcast, Bus, History, Range, StoreError},
 };
 
@@ -45,7 +46,7 @@ fn open_at(
 
 fn open(directory: &Path) -> (EmbeddedHistory, Arc<TestBus>) {
     let config = HistoryConfig { max_messages: 1_000_000, ..HistoryConfig::default() };
-    open_at(directory, config, system_clock())
+    open_at(directory, config, Clock::system())
 }
 
 /// Waits for a condition that another thread brings about.
@@ -269,7 +270,7 @@ fn a_smaller_bound_trims_the_file_in_slices() {
     wait(history.close());
     assert!(answers.into_iter().all(|a| a.try_recv().unwrap().is_ok()));
     let config = HistoryConfig { max_messages: 10, ..HistoryConfig::default() };
-    let (history, _) = open_at(directory.path(), config, system_clock());
+    let (history, _) = open_at(directory.path(), config, Clock::system());
     let page = read(&history, "a", Range::Newest, 100);
     assert_eq!((page.oldest, page.records.len()), (5991, 10));
     eventually("the rest goes", || count(directory.path(), "messages") == 10);

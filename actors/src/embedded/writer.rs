@@ -26,7 +26,8 @@ use super::{
     sweep::Sweep,
 };
 use crate::{
-    history::{Clock, HistoryConfig, StoreObserver},
+    clock::Clock,
+    history::{HistoryConfig, StoreObserver},
     ports::{Appended, Bus, Done, IdempotencyKey, StoreError},
 };
 
@@ -233,7 +234,7 @@ impl Writer {
                 _ => {}
             }
         }
-        let now = (self.clock)();
+        let now = self.clock.now();
         execute(db, "BEGIN IMMEDIATE").map_err(before)?;
         #[cfg(test)]
         let fault = self
@@ -312,7 +313,7 @@ impl Writer {
             let Self { db: Some(db), rooms, config, sweep, .. } = this else {
                 return Err("the file is not open".into());
             };
-            let now = (this.clock)();
+            let now = this.clock.now();
             execute(db, "BEGIN IMMEDIATE").map_err(|e| e.to_string())?;
             let wait = sweep.slice(db, rooms, config, now).map_err(|e| e.to_string())?;
             execute(db, "COMMIT").map_err(|e| e.to_string())?;

@@ -21,7 +21,8 @@ use hubbub_protocol::{
 use parking_lot::Mutex;
 
 use crate::{
-    history::{Clock, HistoryConfig, KEY_TTL_MS, new_epoch, span, span_len, system_clock},
+    clock::Clock,
+    history::{HistoryConfig, KEY_TTL_MS, new_epoch, span, span_len},
     ports::{Append, Appended, Bus, History, IdempotencyKey, Page, PortFuture, Range, StoreError},
 };
 
@@ -85,7 +86,7 @@ impl MemoryHistory {
     /// An empty history that hands to `bus`. Of the configuration, the bounds of
     /// the queue do not matter here.
     pub fn new(config: HistoryConfig, bus: Arc<dyn Bus>) -> Self {
-        Self::with_clock(config, bus, system_clock())
+        Self::with_clock(config, bus, Clock::system())
     }
 
     /// The same with another clock.
@@ -191,7 +192,7 @@ impl MemoryHistory {
         }
         let here = self.shard_of(&record.room);
         let mut shard = self.shards[here].lock();
-        let now = (self.clock)();
+        let now = self.clock.now();
         self.sweep(&mut shard, now);
         let key = key.map(|k| (record.room.clone(), k));
         if let Some((at, first)) = key.as_ref().and_then(|k| shard.keys.get(k))
@@ -225,7 +226,7 @@ impl MemoryHistory {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
-        self.with_room(name, (self.clock)(), |room| {
+        self.with_room(name, self.clock.now(), |room| {
             let oldest = room.head + 1 - room.records.len() as u64;
             let span = span(range, oldest, room.head);
             let (limit, mut bytes) = (limit as u64, 0);
@@ -264,7 +265,7 @@ impl History for MemoryHistory {
         let head = if self.closed.load(Ordering::Acquire) {
             Err(StoreError::Closed)
         } else {
-            self.with_room(room, (self.clock)(), |room| room.position())
+            self.with_room(room, self.clock.now(), |room| room.position())
         };
         Box::pin(std::future::ready(head))
     }
