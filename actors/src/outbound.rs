@@ -112,6 +112,10 @@ struct Queue {
     waiters: Vec<Waker>,
 }
 
+/// A queue takes one frame for so many bytes of its bound, and [`MIN_FRAMES`] in any
+/// case.
+const MIN_FRAME_SHARE: usize = 64;
+const MIN_FRAMES: usize = 16;
 /// Most slices handed to one system call.
 const MAX_SLICES: usize = 64;
 /// A queue that is empty keeps at most this many places.
@@ -137,6 +141,12 @@ impl Outbound {
         self.queue.lock().writer = Some(writer);
     }
 
+    /// A frame weighs on memory beside its bytes, so that very small ones are
+    /// bounded by their number.
+    fn max_frames(&self) -> usize {
+        (self.max_bytes / MIN_FRAME_SHARE).max(MIN_FRAMES)
+    }
+
     /// Puts a frame at the end. Never blocks and never writes.
     pub fn push(self: &Arc<Self>, frame: &Frame, class: Class) -> Pushed {
         let mut queue = self.queue.lock();
@@ -152,12 +162,13 @@ impl Outbound {
             return Pushed::Conflated;
         }
         let after = queue.bytes + frame.len();
+        let crowded = |part: usize| queue.items.len() >= self.max_frames() / 4 * part;
         match class {
             // A quarter of the room is kept for what must not be lost.
-            Class::Volatile(_) if after > self.max_bytes - self.max_bytes / 4 => {
+            Class::Volatile(_) if after > self.max_bytes / 4 * 3 || crowded(3) => {
                 return Pushed::Dropped;
             }
-            _ if after <= self.max_bytes => {}
+            _ if after <= self.max_bytes && !crowded(4) => {}
             _ => match queue.make_room(self.when_full, self.max_bytes, frame.len()) {
                 Some(dropped) => outcome = Pushed::DroppedOldest(dropped),
                 None => {
@@ -240,7 +251,8 @@ impl Outbound {
     /// woken when less waits or the connection ends.
     pub fn poll_below(&self, quarters: usize, waker: &Waker) -> Poll<()> {
         let mut queue = self.queue.lock();
-        let enough = queue.bytes < self.max_bytes / 4 * quarters;
+        let enough = queue.bytes < self.max_bytes / 4 * quarters
+            && queue.items.len() < self.max_frames() / 4 * quarters;
         if enough || queue.closing.is_some() || queue.failed {
             return Poll::Ready(());
         }
@@ -356,9 +368,9 @@ impl Queue {
 
     /// Drops older frames until `len` more bytes fit; none if they cannot.
     fn make_room(&mut self, when_full: WhenFull, max: usize, len: usize) -> Option<usize> {
-        let enough = |bytes: usize| match when_full {
+        let enough = |bytes: usize, dropped: usize| match when_full {
             WhenFull::Disconnect => false,
-            WhenFull::DropOldest => bytes + len <= max,
+            WhenFull::DropOldest => bytes + len <= max && dropped > 0,
             WhenFull::Conflate => false,
         };
         if when_full == WhenFull::Disconnect {
@@ -367,7 +379,7 @@ impl Queue {
         let begun = self.begun();
         let (mut index, mut dropped, mut bytes) = (0, 0, self.bytes);
         self.items.retain(|item| {
-            let droppable = index >= begun && item.class != Class::Reply && !enough(bytes);
+            let droppable = index >= begun && item.class != Class::Reply && !enough(bytes, dropped);
             index += 1;
             if droppable {
                 dropped += 1;
@@ -376,7 +388,7 @@ impl Queue {
             !droppable
         });
         self.bytes = bytes;
-        (bytes + len <= max).then_some(dropped)
+        (bytes + len <= max && dropped > 0).then_some(dropped)
     }
 
     fn drop_unbegun(&mut self) {
