@@ -15,6 +15,7 @@ use hubbub_protocol::{
     error::HubError,
     event::Event,
     id::{RoomName, UserId},
+    vocabulary::Copy,
     wire::{Format, FormatId},
 };
 use parking_lot::Mutex;
@@ -162,22 +163,25 @@ pub(crate) struct Renderer<'a> {
     shared: &'a Shared,
     event: &'a Event,
     pub(crate) class: Class,
-    frames: Vec<(FormatId, Option<Frame>)>,
+    frames: Vec<(FormatId, Copy, Option<Frame>)>,
 }
 
 impl Renderer<'_> {
     /// The frame in a format; none if its vocabulary does not have the event.
-    pub(crate) fn frame(&mut self, format: FormatId) -> Option<&Frame> {
-        let at = match self.frames.iter().position(|(id, _)| *id == format) {
+    /// The sender's copy is rendered apart only where the vocabulary tells them apart.
+    pub(crate) fn frame(&mut self, id: FormatId, copy: Copy) -> Option<&Frame> {
+        let format = self.shared.format(id);
+        let copy = if format.distinguishes_sender() { copy } else { Copy::Others };
+        let at = match self.frames.iter().position(|(f, c, _)| *f == id && *c == copy) {
             Some(at) => at,
             None => {
                 self.shared.metrics.encodings.inc();
-                let payload = self.shared.format(format).event(self.event);
-                self.frames.push((format, payload.map(|p| Frame::text(&p))));
+                let payload = format.event_for(self.event, copy);
+                self.frames.push((id, copy, payload.map(|p| Frame::text(&p))));
                 self.frames.len() - 1
             }
         };
-        self.frames[at].1.as_ref()
+        self.frames[at].2.as_ref()
     }
 }
 

@@ -204,6 +204,7 @@ impl Hub {
             username: None,
             name,
             data,
+            node: Some(self.shared.node.clone()),
             timestamp: self.shared.clock.timestamp(),
         };
         self.tell(Audience::Everyone, Event::Volatile(event));

@@ -13,6 +13,7 @@
 //! | [`pattern`] | room patterns of a token (`*`, `?`) |
 //! | [`event`] | what clients ask and what the hub tells, one file per event |
 //! | [`wire`] | how events become frames |
+//! | [`vocabulary`] | names and shapes of events, from TOML |
 //! | [`close`], [`error`] | the codes that clients may rely on |
 //! | [`limits`] | bounds that hold whatever the configuration says |
 
@@ -25,4 +26,5 @@ pub mod pattern;
 pub mod position;
 pub mod record;
 pub mod timestamp;
+pub mod vocabulary;
 pub mod wire;

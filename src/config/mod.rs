@@ -9,6 +9,7 @@
 //! - `source`: file and environment, checked value by value
 //! - `validate`: what makes no sense although each value is right
 //! - [`tls`]: certificate and key
+//! - [`vocabulary`]: the vocabularies that it names
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -22,6 +23,7 @@ mod source;
 pub mod tls;
 mod validate;
 mod values;
+pub mod vocabulary;
 
 #[cfg(test)]
 mod tests;

@@ -197,7 +197,7 @@ sections! {
 
     /// Section `socketio`: the Socket.IO wire.
     Socketio in "socketio" {
-        /// Vocabulary of its events.
+        /// Vocabulary of its events: a shipped name or the path of a TOML file.
         vocabulary: String = "hubbub".to_owned(), Kind::Text { optional: false };
         /// Time between pings, in milliseconds.
         ping_interval_ms: u64 = 25 * SECOND, Kind::integer(10, DAY);
@@ -211,8 +211,10 @@ sections! {
 
     /// Section `json`: the JSON wire.
     Json in "json" {
-        /// Vocabulary of its events.
+        /// Vocabulary of its events: a shipped name or the path of a TOML file.
         vocabulary: String = "hubbub".to_owned(), Kind::Text { optional: false };
+        /// Whether a client may choose another shipped one by `?vocabulary=`.
+        allow_vocabulary_choice: bool = false, Kind::Bool;
     }
 
     /// Section `log`. The level comes from `RUST_LOG`.

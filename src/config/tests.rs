@@ -259,7 +259,8 @@ fn keys_that_need_each_other_are_checked() {
         ("[auth]\njwks_file = \"/nonexistent\"", "auth.jwks_file", "cannot read /nonexistent"),
         ("[server]\nallowed_origins = [\"a.example\"]", "server.allowed_origins", "no origin"),
         ("[node]\nid = \"a b\"", "node.id", "letters"),
-        ("[json]\nvocabulary = \"\"", "json.vocabulary", "name a vocabulary"),
+        ("[json]\nvocabulary = \"\"", "json.vocabulary", "there is no vocabulary"),
+        ("[socketio]\nvocabulary = \"typed-json\"", "socketio.vocabulary", "Socket.IO wire; use"),
         ("[history]\npath = \"/dev/null\"", "history.path", "no folder"),
     ] {
         let found = problems(text, &[]);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::problem::{Problem, Warning};
 use super::values::{HistoryStore, RoomPolicy, Secret, ServiceUrl};
+use super::vocabulary::{self, Wire};
 use super::{Config, tls};
 
 /// Shortest `auth.jwt_secret` without a warning: the size of the hash (RFC 7518, section 3.2).
@@ -17,6 +18,7 @@ const NODE_ID_BYTES: usize = 64;
 pub(super) fn validate(config: &Config) -> (Vec<Problem>, Vec<Warning>) {
     let mut found = Findings::default();
     node(config, &mut found);
+    vocabularies(config, &mut found);
     server(config, &mut found);
     auth(config, &mut found);
     rooms(config, &mut found);
@@ -71,12 +73,15 @@ fn node(config: &Config, found: &mut Findings) {
             format!("use at most {NODE_ID_BYTES} letters, digits, `-`, `_` and `.`"),
         );
     }
-    for (key, name) in [
-        ("socketio.vocabulary", &config.socketio.vocabulary),
-        ("json.vocabulary", &config.json.vocabulary),
+}
+
+fn vocabularies(config: &Config, found: &mut Findings) {
+    for (key, name, wire) in [
+        ("socketio.vocabulary", &config.socketio.vocabulary, Wire::Socketio),
+        ("json.vocabulary", &config.json.vocabulary, Wire::Json),
     ] {
-        if name.is_empty() {
-            found.problem(key, "name a vocabulary, such as `hubbub`");
+        for reason in vocabulary::load(name, wire).err().into_iter().flatten() {
+            found.problem(key, reason);
         }
     }
 }

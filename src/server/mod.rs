@@ -14,7 +14,6 @@ use hubbub_actors::{
     relay::{MAX_WORKERS, Relay},
     system::{Hub, Parts},
 };
-use hubbub_protocol::wire::Format;
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -59,7 +58,7 @@ async fn run(config: Arc<Config>) -> Result<(), String> {
         policy: wiring::policy(&config),
         history,
         relay,
-        formats: vec![Format::Json],
+        formats: wiring::formats(&config)?,
     });
     let (listener, address) = listen(config.server.listen)
         .map_err(|e| format!("cannot listen on {}: {e}", config.server.listen))?;
@@ -96,6 +95,12 @@ fn announce(config: &Config, address: SocketAddr) {
         workers = config.server.worker_count();
         "listening"
     );
+    if config.auth.anonymous {
+        log::warn!(
+            "auth.anonymous is on: a client without a token is whoever it says it is; for \
+             trusted networks and demos only"
+        );
+    }
     if config.development() {
         log::warn!(
             "development mode: anybody gets a token at POST /dev/token, and tokens end with \

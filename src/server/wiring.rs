@@ -18,11 +18,15 @@ use hubbub_actors::{
 use hubbub_protocol::{
     error::{ErrorCode, HubError},
     id::UserId,
+    wire::Format,
 };
 
 use crate::{
     auth::Verifier,
-    config::{self, Config},
+    config::{
+        self, Config,
+        vocabulary::{self, Wire},
+    },
 };
 
 /// The bounds and times that the actors know.
@@ -53,6 +57,22 @@ pub fn settings(config: &Config) -> Settings {
         typing_timeout_ms: config.presence.typing_timeout_ms,
         fault_injection: config.dev.fault_injection,
     }
+}
+
+/// The formats that sessions may speak: that of the JSON wire comes first, the
+/// others are those that a client may choose. Fails with a sentence.
+pub fn formats(config: &Config) -> Result<Vec<Format>, String> {
+    let vocabulary = vocabulary::load(&config.json.vocabulary, Wire::Json)
+        .map_err(|errors| format!("`json.vocabulary`: {}", errors.join("; ")))?;
+    let mut formats = vec![Format::json(Arc::new(vocabulary))];
+    if config.json.allow_vocabulary_choice {
+        for vocabulary in vocabulary::shipped_for(Wire::Json) {
+            if formats.iter().all(|format| format.vocabulary() != vocabulary.name()) {
+                formats.push(Format::json(Arc::new(vocabulary)));
+            }
+        }
+    }
+    Ok(formats)
 }
 
 /// Opens the history that the configuration asks for. Fails with a sentence.

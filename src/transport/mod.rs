@@ -51,7 +51,8 @@ use crate::config::Config;
 /// The path of the JSON wire.
 pub const JSON_PATH: &str = "/ws";
 
-/// The JSON wire's place in the hub's list of formats.
+/// The JSON wire's place in the hub's list of formats, unless a client may choose
+/// another one.
 pub const JSON_FORMAT: FormatId = FormatId(0);
 
 /// What the transport of one worker needs.
@@ -87,6 +88,8 @@ impl From<UpgradeFailed> for Response<BoxBody> {
 struct Accepted {
     ip: IpAddr,
     place: Place,
+    /// The format it speaks.
+    format: FormatId,
     /// Who it is, if it said so; or why its token was refused, to be told in a way
     /// that a browser can see.
     identity: Result<Option<Identity>, HubError>,
@@ -146,6 +149,11 @@ impl Transport {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return Err(refused("draining", status, ErrorCode::Unavailable, why));
         }
+        let Some(format) = self.format(head) else {
+            let why = "this vocabulary may not be chosen here; see json.allow_vocabulary_choice";
+            let code = ErrorCode::BadRequest;
+            return Err(refused("vocabulary", StatusCode::BAD_REQUEST, code, why));
+        };
         let ip = handshake::client_ip(head, &self.config.server.trusted_proxies);
         let place = self.limits.take(ip).map_err(|no| match no {
             NoPlace::Node => refused(
@@ -192,7 +200,20 @@ impl Transport {
                 }
             }
         };
-        Ok(Accepted { ip, place, identity })
+        Ok(Accepted { ip, place, format, identity })
+    }
+
+    /// The format of the JSON wire that a handshake asks for: by `?vocabulary=`, where
+    /// the configuration allows it, or the configured one; none if there is none such.
+    fn format(&self, head: &actix_http::RequestHead) -> Option<FormatId> {
+        let Some(wanted) = handshake::query(head, "vocabulary") else {
+            return Some(JSON_FORMAT);
+        };
+        let formats = self.hub.shared().formats().iter();
+        let at = formats
+            .take_while(|format| format.name() == "json")
+            .position(|format| format.vocabulary() == wanted)?;
+        u16::try_from(at).ok().map(FormatId)
     }
 
     /// Starts the session and the driver of a connection.
@@ -215,7 +236,7 @@ impl Transport {
             now + settings.auth_timeout_ms,
         ));
         let identity = accepted.identity.unwrap_or_else(|error| {
-            let refusal = shared.format(JSON_FORMAT).reply(&ReplyId::None, &Err(error));
+            let refusal = shared.format(accepted.format).reply(&ReplyId::None, &Err(error));
             if let Some(text) = refusal {
                 outbound.push(&Frame::text(&text), Class::Reply);
             }
@@ -226,7 +247,7 @@ impl Transport {
             shared: shared.clone(),
             worker: self.worker.link.clone(),
             connection: connection.clone(),
-            format: JSON_FORMAT,
+            format: accepted.format,
             identity,
         });
         let socket = Rc::new(socket);
@@ -241,7 +262,7 @@ impl Transport {
             ended: false,
         };
         // Before the session starts, which may have the heart look again.
-        self.worker.link.heart.do_send(Watch { connection, format: JSON_FORMAT });
+        self.worker.link.heart.do_send(Watch { connection, format: accepted.format });
         shared.metrics.connections.inc();
         let stall_timeout = Duration::from_millis(self.config.session.stall_timeout_ms);
         let driver = Driver { socket, outbound, shared: shared.clone(), turn, stall_timeout };

@@ -213,7 +213,7 @@ impl RoomServer {
             let mut renderer = self.shared.renderer(&event);
             debug_assert_eq!(renderer.class, CATCH_UP);
             let mut tally = Tally::default();
-            tally.push(&mut renderer, session);
+            tally.push(&mut renderer, session, None);
             tally.count(&self.shared);
         }
     }

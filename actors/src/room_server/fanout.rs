@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use hubbub_protocol::{id::SessionId, vocabulary::Copy};
+
 use crate::{
     outbound::{Class, Pushed},
     session::SessionHandle,
@@ -18,9 +20,16 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn push(&mut self, renderer: &mut Renderer<'_>, session: &Arc<SessionHandle>) {
+    /// Hands the event to a session; `origin` is the one that sent it.
+    pub(super) fn push(
+        &mut self,
+        renderer: &mut Renderer<'_>,
+        session: &Arc<SessionHandle>,
+        origin: Option<SessionId>,
+    ) {
         let class = renderer.class;
-        let Some(frame) = renderer.frame(session.format) else { return };
+        let copy = if origin == Some(session.id) { Copy::Sender } else { Copy::Others };
+        let Some(frame) = renderer.frame(session.format, copy) else { return };
         match session.connection.outbound.push(frame, class) {
             Pushed::Queued | Pushed::Conflated => self.delivered += 1,
             Pushed::DroppedOldest(n) => {

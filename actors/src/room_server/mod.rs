@@ -5,6 +5,7 @@
 mod catchup;
 mod fanout;
 mod members;
+mod origins;
 pub mod table;
 
 use std::{
@@ -27,6 +28,7 @@ use hubbub_protocol::{
 
 use self::{
     fanout::Tally,
+    origins::Origins,
     table::{Accept, Joining, RoomTable},
 };
 use crate::{
@@ -50,6 +52,8 @@ pub struct RoomServer {
     /// What members asked for that are not live yet: it is done once they are, so
     /// that who joins and publishes in one breath hears itself.
     held: HashMap<(SessionId, RoomName), Vec<RoomRequest>>,
+    /// Who sent what is on its way through the store.
+    origins: Origins,
 }
 
 /// Requests held for one member that is not live yet; one more is `unavailable`.
@@ -68,6 +72,7 @@ impl RoomServer {
                 sessions: HashMap::new(),
                 table: RoomTable::default(),
                 held: HashMap::new(),
+                origins: Origins::default(),
             }
         })
     }
@@ -193,7 +198,8 @@ impl RoomServer {
         reply: ReplyId,
         taken: Instant,
     ) {
-        let personal = matches!(body, Body::Direct { .. });
+        // Who may write to a user was asked before.
+        let personal = room.personal_user().is_some();
         if !personal && !self.table.is_member(&room, session.id) {
             let e = HubError::new(ErrorCode::NotAMember, "join the room first");
             return session.reply(&reply, &Err(e));
@@ -212,6 +218,11 @@ impl RoomServer {
             body,
         };
         let key = key.map(|key| IdempotencyKey { user: record.user.clone(), key });
+        let format = self.shared.format(session.format);
+        if format.distinguishes_sender() {
+            self.origins.note(record.id, session.id);
+        }
+        let copy = format.wants_published().then(|| record.clone());
         session.publishing();
         let done = Box::new(move |result: Result<crate::ports::Appended, _>| {
             let metrics = &session.shared.metrics;
@@ -220,7 +231,13 @@ impl RoomServer {
                 metrics.ack_seconds.observe(taken.elapsed().as_secs_f64());
             }
             let answer = result
-                .map(|a| Reply::Published { id: a.id, position: a.position })
+                .map(|a| Reply::Published {
+                    id: a.id,
+                    position: a.position,
+                    stored: copy
+                        .filter(|_| !a.duplicate)
+                        .map(|record| Arc::new(Stored { position: a.position, record })),
+                })
                 .map_err(HubError::from);
             session.reply(&reply, &answer);
             session.answered();
@@ -247,7 +264,7 @@ impl RoomServer {
             except: (!echo).then_some(session.id),
             except_user: None,
         };
-        self.hand_out(&broadcast);
+        self.hand_out(&broadcast, Some(session.id));
         if self.shared.relay.relay(&broadcast, Some(self.worker)) {
             self.shared.metrics.dropped.with_label_values(&["congested"]).inc();
         }
@@ -257,8 +274,9 @@ impl RoomServer {
         }
     }
 
-    /// Hands something volatile to the members here.
-    fn hand_out(&mut self, broadcast: &Broadcast) {
+    /// Hands something volatile to the members here; `origin` is the session that
+    /// sent it, if it is one of them.
+    fn hand_out(&mut self, broadcast: &Broadcast, origin: Option<SessionId>) {
         let mut renderer = self.shared.renderer(&broadcast.event);
         let mut tally = Tally::default();
         let wanted = |s: &Arc<SessionHandle>| {
@@ -269,7 +287,7 @@ impl RoomServer {
                 let members = self.table.room(room).map(|r| &r.members);
                 for (_, member) in members.into_iter().flat_map(|m| m.iter()) {
                     if member.live && wanted(&member.who) {
-                        tally.push(&mut renderer, &member.who);
+                        tally.push(&mut renderer, &member.who, origin);
                     }
                 }
             }
@@ -278,14 +296,14 @@ impl RoomServer {
                 for room in rooms.iter().filter_map(|r| self.table.room(r)) {
                     for (id, member) in room.members.iter() {
                         if member.live && wanted(&member.who) && told.insert(id) {
-                            tally.push(&mut renderer, &member.who);
+                            tally.push(&mut renderer, &member.who, origin);
                         }
                     }
                 }
             }
             Audience::Everyone => {
                 for session in self.sessions.values().filter(|s| wanted(s)) {
-                    tally.push(&mut renderer, session);
+                    tally.push(&mut renderer, session, origin);
                 }
             }
         }
@@ -304,6 +322,7 @@ impl RoomServer {
     /// Hands a record to the live members that do not have it.
     fn hand_out_stored(&mut self, record: Arc<Stored>) {
         let Position { offset, .. } = record.position;
+        let origin = self.origins.take(record.record.id);
         let shared = self.shared.clone();
         let Some(room) = self.table.room_mut(&record.record.room) else { return };
         let event = Event::Stored(record);
@@ -312,7 +331,7 @@ impl RoomServer {
         for (_, member) in room.members.iter_mut() {
             if member.live && member.cursor < offset {
                 member.cursor = offset;
-                tally.push(&mut renderer, &member.who);
+                tally.push(&mut renderer, &member.who, origin);
             }
         }
         tally.count(&shared);
@@ -377,7 +396,7 @@ impl Handler<RoomDelivery> for RoomServer {
                     self.arrive(record, ctx);
                 }
             }
-            RoomDelivery::Broadcast(broadcast) => self.hand_out(&broadcast),
+            RoomDelivery::Broadcast(broadcast) => self.hand_out(&broadcast, None),
         };
         let done = contain(&shared, "room_server", step);
         self.backlog.fetch_sub(count, Ordering::Relaxed);

@@ -30,9 +30,11 @@ pub fn start(
 impl Actor for Session {
     type Context = WebsocketContext<Self>;
 
-    fn started(&mut self, _: &mut Self::Context) {
-        if let Some(identity) = self.identity.take() {
-            self.open(identity, &ReplyId::None);
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(identity) = self.identity.take()
+            && let Some(decision) = self.open(identity, &ReplyId::None)
+        {
+            ctx.wait(decision.into_actor(self).map(|(), _, _| ()));
         }
     }
 }

@@ -7,8 +7,8 @@ use hubbub_protocol::{
     close::CloseCode,
     error::{ErrorCode, HubError},
     event::{
-        Auth, Command, CustomEvent, Direct, Event, GetMembers, History, Join, Publish,
-        PublishEvent, Read, Receipt, ReceiptStatus, Reply, ReplyId, Request, SetTyping,
+        Auth, Command, Direct, Event, GetMembers, History, Join, Publish, Reply, ReplyId, Request,
+        SetTyping,
     },
     id::RoomName,
     record::Body,
@@ -28,7 +28,7 @@ use crate::{
 /// Something to wait for before the next frame is read.
 pub(super) type Wait = Pin<Box<dyn Future<Output = ()>>>;
 
-type Outcome = Result<Option<Wait>, HubError>;
+pub(super) type Outcome = Result<Option<Wait>, HubError>;
 
 /// The reason a reserved room is refused with.
 fn reserved() -> HubError {
@@ -157,6 +157,13 @@ impl Session {
 
     fn auth(&mut self, auth: Auth, reply: &ReplyId) -> Outcome {
         let identity = match (auth.token, auth.user) {
+            // A token has said so before; a client that repeats its name is right.
+            (None, Some(user)) if self.open.as_ref().is_some_and(|open| open.user == user) => {
+                if let Some(handle) = &self.open {
+                    handle.reply(reply, &Ok(Reply::Done));
+                }
+                return Ok(None);
+            }
             (Some(token), _) => self.shared.authenticator.authenticate(&token),
             (None, Some(user)) if self.shared.settings.anonymous => Ok(Identity {
                 user,
@@ -168,11 +175,11 @@ impl Session {
         };
         match (identity, &self.open) {
             (Ok(identity), None) => {
-                self.open(identity, reply);
+                let wait = self.open(identity, reply);
                 if let Some(handle) = &self.open {
                     handle.reply(reply, &Ok(Reply::Done));
                 }
-                Ok(None)
+                Ok(wait)
             }
             (Ok(identity), Some(handle)) if identity.user == handle.user => {
                 self.accept(&identity);
@@ -194,7 +201,12 @@ impl Session {
         }
     }
 
-    fn join(&mut self, handle: &Arc<SessionHandle>, join: Join, reply: &ReplyId) -> Outcome {
+    pub(super) fn join(
+        &mut self,
+        handle: &Arc<SessionHandle>,
+        join: Join,
+        reply: &ReplyId,
+    ) -> Outcome {
         if join.room.is_reserved() {
             return Err(reserved());
         }
@@ -260,7 +272,11 @@ impl Session {
 
     /// A join that is still on its way to the room server counts: it will be
     /// there before the publish.
-    fn check_publish(&self, handle: &SessionHandle, room: &RoomName) -> Result<(), HubError> {
+    pub(super) fn check_publish(
+        &self,
+        handle: &SessionHandle,
+        room: &RoomName,
+    ) -> Result<(), HubError> {
         if room.is_reserved() {
             return Err(reserved());
         }
@@ -279,7 +295,7 @@ impl Session {
         self.store(handle, room, body, direct.key, reply, taken);
     }
 
-    fn store(
+    pub(super) fn store(
         &self,
         handle: &Arc<SessionHandle>,
         room: RoomName,
@@ -299,42 +315,7 @@ impl Session {
         self.ask(request, reply.clone());
     }
 
-    fn event(
-        &mut self,
-        handle: &Arc<SessionHandle>,
-        event: PublishEvent,
-        reply: &ReplyId,
-        taken: Instant,
-    ) -> Result<(), HubError> {
-        let room = handle.resolve(event.room)?;
-        self.check_publish(handle, &room)?;
-        if self.shared.settings.fault_injection {
-            match &*event.name {
-                "hubbub.panic.session" => std::panic::panic_any("injected fault"),
-                "hubbub.panic.presence_tracker" => {
-                    self.ask(RoomRequest::Presence(PresenceUpdate::Panic), ReplyId::None);
-                }
-                _ => {}
-            }
-        }
-        if !event.volatile {
-            let body = Body::Event { name: event.name, data: event.data };
-            self.store(handle, room, body, event.key, reply, taken);
-            return Ok(());
-        }
-        let custom = Event::Volatile(CustomEvent {
-            room: Some(room.clone()),
-            user: Some(handle.user.clone()),
-            username: handle.username.clone(),
-            name: event.name,
-            data: event.data,
-            timestamp: self.shared.clock.timestamp(),
-        });
-        self.emit(handle, room, custom, true, reply);
-        Ok(())
-    }
-
-    fn emit(
+    pub(super) fn emit(
         &self,
         handle: &Arc<SessionHandle>,
         room: RoomName,
@@ -360,25 +341,6 @@ impl Session {
         self.typing = typing.is_typing.then(|| room.clone());
         let update = PresenceUpdate::SetTyping(handle.clone(), room, typing.is_typing);
         self.ask(RoomRequest::Presence(update), ReplyId::None);
-        Ok(())
-    }
-
-    fn read(
-        &self,
-        handle: &Arc<SessionHandle>,
-        read: Read,
-        reply: &ReplyId,
-    ) -> Result<(), HubError> {
-        if !handle.is_in(&read.room) {
-            return Err(HubError::new(ErrorCode::NotAMember, "join the room first"));
-        }
-        let receipt = Event::Receipt(Receipt {
-            room: read.room.clone(),
-            user: handle.user.clone(),
-            offset: read.offset,
-            status: ReceiptStatus::Read,
-        });
-        self.emit(handle, read.room, receipt, false, reply);
         Ok(())
     }
 
@@ -477,7 +439,7 @@ fn enter(
 /// Reads a session may wait for at a time; one more is `rate_limited`.
 const MAX_READS: usize = 8;
 
-fn read_place(handle: &Arc<SessionHandle>) -> Result<ReadPlace, HubError> {
+pub(super) fn read_place(handle: &Arc<SessionHandle>) -> Result<ReadPlace, HubError> {
     handle.read_place(MAX_READS).ok_or_else(|| {
         HubError::new(ErrorCode::RateLimited, "too many requests wait for an answer")
     })

@@ -3,6 +3,7 @@
 //! tracker; what goes out passes the connection's [`Outbound`] queue.
 
 mod context;
+mod custom;
 mod dispatch;
 mod fragments;
 mod handle;
@@ -104,11 +105,14 @@ impl Session {
     }
 
     /// Opens the session for who a token names, or tells why not.
-    fn open(&mut self, identity: Identity, reply: &ReplyId) {
+    /// The rooms of the vocabulary are joined by themselves; the future, if there is
+    /// one, is to be waited for first.
+    fn open(&mut self, identity: Identity, reply: &ReplyId) -> Option<dispatch::Wait> {
         if self.shared.is_banned(&identity.user) {
             let e = HubError::new(ErrorCode::Forbidden, "an operator has sent this user away");
             self.refuse(reply, e);
-            return self.outbound().close(CloseCode::Forbidden);
+            self.outbound().close(CloseCode::Forbidden);
+            return None;
         }
         self.accept(&identity);
         let handle = Arc::new(SessionHandle::new(
@@ -126,6 +130,7 @@ impl Session {
         self.worker.room_server.do_send(RoomRequest::Attach(handle.clone()));
         self.open = Some(handle.clone());
         self.tell_authenticated(&handle);
+        self.auto_join(&handle)
     }
 
     /// A token was accepted: its end is what the heart looks for now.

@@ -10,11 +10,22 @@ use crate::{
     timestamp::Timestamp,
 };
 
+/// Who gets a custom event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EventTarget {
+    /// The members of a room; it may be left out while the session is in exactly one.
+    Room(Option<RoomName>),
+    /// Every session of one user.
+    User(UserId),
+    /// Every session. Always volatile.
+    Everyone,
+}
+
 /// Asks to publish a custom event.
 #[derive(Clone, Debug)]
 pub struct PublishEvent {
-    /// The room; may be left out while the session is in exactly one.
-    pub room: Option<RoomName>,
+    /// Who gets it.
+    pub to: EventTarget,
     /// The event's name, 1 to 128 bytes.
     pub name: Box<str>,
     /// Its JSON.
@@ -23,6 +34,11 @@ pub struct PublishEvent {
     pub volatile: bool,
     /// Makes a durable one idempotent for ten minutes.
     pub key: Option<Box<str>>,
+    /// Whether the session that sent it gets it too. Durable events come to it in
+    /// any case, as they do after a reconnection.
+    pub echo: bool,
+    /// Only a token with one of these roles may send it; none: every token.
+    pub roles: Option<Arc<[Box<str>]>>,
 }
 
 /// A custom event that is not stored.
@@ -38,6 +54,8 @@ pub struct CustomEvent {
     pub name: Box<str>,
     /// Its JSON.
     pub data: Option<Box<RawValue>>,
+    /// The node that took it; shown only to vocabularies that ask for it.
+    pub node: Option<Arc<str>>,
     /// When the hub took it.
     pub timestamp: Timestamp,
 }
@@ -60,6 +78,9 @@ impl Fieldset for CustomEvent {
         out.text("name", &self.name);
         if let Some(data) = &self.data {
             out.raw("data", data);
+        }
+        if let Some(node) = &self.node {
+            out.hidden("nodeId", node);
         }
         out.time("timestamp", self.timestamp);
     }

@@ -10,6 +10,11 @@ use crate::timestamp::Timestamp;
 pub trait Fields {
     /// A text.
     fn text(&mut self, name: &'static str, value: &str);
+    /// A text that is shown only where a vocabulary asks for it by name.
+    fn hidden(&mut self, _name: &'static str, _value: &str) {}
+    /// A thing whose fields are shown only where a vocabulary asks for them by
+    /// name, and that are not there already.
+    fn beside(&mut self, _thing: &dyn Fieldset) {}
     /// A whole number.
     fn number(&mut self, name: &'static str, value: u64);
     /// True or false.

@@ -24,7 +24,7 @@ mod typing;
 use std::sync::Arc;
 
 pub use auth::Auth;
-pub use custom::{CustomEvent, PublishEvent};
+pub use custom::{CustomEvent, EventTarget, PublishEvent};
 pub use direct::Direct;
 pub use fields::{Fields, Fieldset};
 pub use history::History;

@@ -1,7 +1,7 @@
 //! `read` and `receipt`.
 
 use super::{EventKind, Fields, Fieldset};
-use crate::id::{RoomName, UserId};
+use crate::id::{MessageId, RoomName, UserId};
 
 /// Says that the user has read a room up to an offset.
 #[derive(Clone, Debug)]
@@ -42,6 +42,9 @@ pub struct Receipt {
     pub offset: u64,
     /// Is in this state.
     pub status: ReceiptStatus,
+    /// The message at the offset, where the hub has looked it up; shown only to
+    /// vocabularies that ask for it.
+    pub message: Option<MessageId>,
 }
 
 impl Fieldset for Receipt {
@@ -54,5 +57,8 @@ impl Fieldset for Receipt {
         out.text("userId", self.user.as_str());
         out.number("offset", self.offset);
         out.text("status", self.status.as_str());
+        if let Some(id) = self.message {
+            out.hidden("messageId", &id.to_string());
+        }
     }
 }

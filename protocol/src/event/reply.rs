@@ -20,6 +20,10 @@ pub enum Reply {
         id: MessageId,
         /// Its place in the room's history.
         position: Position,
+        /// What was stored, for vocabularies that ask for it
+        /// ([`Format::wants_published`](crate::wire::Format::wants_published)); none
+        /// if the key was known.
+        stored: Option<Arc<Stored>>,
     },
     /// A volatile event was sent.
     Sent {
@@ -83,9 +87,12 @@ impl Fieldset for Reply {
         };
         match self {
             Self::Done => {}
-            Self::Published { id, position } => {
+            Self::Published { id, position, stored } => {
                 out.text("messageId", &id.to_string());
                 place(out, position);
+                if let Some(stored) = stored {
+                    out.beside(&**stored);
+                }
             }
             Self::Sent { id } => out.text("messageId", &id.to_string()),
             Self::Joined { room, position, recovered } => {

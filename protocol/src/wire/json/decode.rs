@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use crate::{
     error::{ErrorCode, HubError},
     event::{
-        Auth, Command, Direct, GetMembers, History, Join, Leave, Publish, PublishEvent, Read,
-        ReplyId, Request, SetPresence, SetTyping, Status,
+        Auth, Command, Direct, EventTarget, GetMembers, History, Join, Leave, Publish,
+        PublishEvent, Read, ReplyId, Request, SetPresence, SetTyping, Status,
     },
     id::{RoomName, UserId},
     limits::{
@@ -157,11 +157,13 @@ fn command(o: &Object<'_>, batch_allowed: bool) -> Result<Command, HubError> {
             offset: number("offset", o.offset)?.ok_or_else(|| missing("offset"))?,
         }),
         "event" => Command::Event(PublishEvent {
-            room: room(o)?,
+            to: EventTarget::Room(room(o)?),
             name: event_name(o)?,
             data: data(o)?,
             volatile: typed("volatile", o.volatile, "true or false")?.unwrap_or(false),
             key: key(o)?,
+            echo: true,
+            roles: None,
         }),
         "history" => Command::History(History {
             room: need_room(o)?,

@@ -4,7 +4,8 @@
 mod decode;
 mod encode;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use decode::decode;
+pub(crate) use decode::depth;
 pub use encode::{event, fieldset, reply};

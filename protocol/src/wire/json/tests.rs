@@ -161,7 +161,7 @@ fn raw(json: &str) -> Option<Box<serde_json::value::RawValue>> {
 }
 
 /// One golden text per kind of event; the match keeps the list complete.
-fn golden(kind: EventKind) -> Option<(Event, &'static str)> {
+pub(crate) fn golden(kind: EventKind) -> Option<(Event, &'static str)> {
     let room = RoomName::new("r").unwrap();
     let user = UserId::new("u").unwrap();
     let member = Member {
@@ -207,6 +207,7 @@ fn golden(kind: EventKind) -> Option<(Event, &'static str)> {
         ),
         EventKind::Event => (
             Event::Volatile(CustomEvent {
+                node: Some("n".into()),
                 room: Some(room),
                 user: Some(user),
                 username: None,
@@ -238,7 +239,13 @@ fn golden(kind: EventKind) -> Option<(Event, &'static str)> {
             r#"{"type":"presence","userId":"u","status":"away","socketCount":1,"timestamp":"1970-01-01T00:00:00.000Z"}"#,
         ),
         EventKind::Receipt => (
-            Event::Receipt(Receipt { room, user, offset: 4, status: ReceiptStatus::Read }),
+            Event::Receipt(Receipt {
+                room,
+                user,
+                offset: 4,
+                status: ReceiptStatus::Read,
+                message: None,
+            }),
             r#"{"type":"receipt","roomId":"r","userId":"u","offset":4,"status":"read"}"#,
         ),
         EventKind::Notification => (
@@ -281,6 +288,7 @@ fn answers() {
     let published = Reply::Published {
         id: MessageId(uuid::Uuid::nil()),
         position: Position { epoch: Epoch(1), offset: 2 },
+        stored: Some(stored(Body::Message { content: "x".into(), data: None })),
     };
     assert_eq!(
         text(&id, Ok(published)).unwrap(),
