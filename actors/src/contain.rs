@@ -11,7 +11,7 @@ pub fn contain<T>(shared: &Shared, actor: &'static str, step: impl FnOnce() -> T
         Ok(value) => Some(value),
         Err(_) => {
             shared.metrics.panics.with_label_values(&[actor]).inc();
-            log::error!(actor; "an actor panicked and was restarted; the rest goes on");
+            log::error!(actor; "a panic was contained; the rest goes on");
             None
         }
     }

@@ -106,6 +106,7 @@ struct Queue {
     /// The socket takes no more; the driver waits for it.
     blocked: bool,
     failed: bool,
+    reason: Option<&'static str>,
     closing: Option<CloseCode>,
     writer: Option<Arc<dyn RawWrite>>,
     /// Tasks that wait until less is queued.
@@ -267,10 +268,18 @@ impl Outbound {
         self.driver.register(waker);
     }
 
+    /// Why the connection ends: the close code's reason, what [`fail`](Self::fail)
+    /// was told, or that the client has gone.
+    pub fn reason(&self) -> &'static str {
+        let queue = self.queue.lock();
+        queue.closing.map(CloseCode::reason).or(queue.reason).unwrap_or("client_gone")
+    }
+
     /// Marks the socket as gone: what waits is dropped, pushes are refused.
-    pub fn fail(&self) {
+    pub fn fail(&self, reason: &'static str) {
         let mut queue = self.queue.lock();
         queue.failed = true;
+        queue.reason.get_or_insert(reason);
         queue.items = VecDeque::new();
         queue.bytes = 0;
         queue.writer = None;

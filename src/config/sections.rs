@@ -68,7 +68,7 @@ sections! {
         /// Address and port; port 0 picks a free one.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), Kind::Address;
         /// Worker threads; 0 is the number of cores. See [`Server::worker_count`].
-        workers: usize = 0, Kind::integer(0, 1024);
+        workers: usize = 0, Kind::integer(0, 64);
         /// Certificate chain (PEM); together with `tls_key` the node speaks TLS.
         tls_cert: Option<PathBuf> = None, Kind::Path { optional: true };
         /// Private key (PEM) of the certificate.
@@ -148,7 +148,7 @@ sections! {
         max_frame_bytes: usize = 65_536, Kind::integer(128, 64 * MIB);
         /// Messages per second and session; 0: unlimited.
         messages_per_second: u32 = 50, Kind::limit(MANY);
-        /// Messages a session may send at once; 0: unlimited.
+        /// Messages a session may send at once; 0: as many as in one second.
         burst: u32 = 100, Kind::limit(MANY);
         /// Sessions of one user; 0: unlimited.
         max_sessions_per_user: usize = 16, Kind::limit(MANY);

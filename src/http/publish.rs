@@ -139,7 +139,7 @@ pub async fn to_room(
 /// Write to a user
 ///
 /// Stores a direct message, or with `event` a custom event, in the user's personal room and hands
-/// it to every session of the user; one that is offline finds it on return.
+/// it to every session of the user; it stays in the history of the user's personal room.
 #[utoipa::path(
     post, path = "/api/users/{user}/messages", tag = "publish",
     params(("user" = String, Path, description = "User id, percent-encoded")),

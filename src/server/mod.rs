@@ -4,7 +4,7 @@ mod wiring;
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use actix_http::HttpService;
+use actix_http::{HttpService, TlsAcceptorConfig};
 use actix_server::{Server, ServerHandle};
 use actix_service::{fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
@@ -92,7 +92,7 @@ fn announce(config: &Config, address: SocketAddr) {
     let scheme = if config.server.tls_cert.is_some() { "https" } else { "http" };
     log::info!(
         address:% = address, url:% = format!("{scheme}://{address}/"),
-        workers = config.server.worker_count();
+        workers = config.server.worker_count().min(MAX_WORKERS);
         "listening"
     );
     if config.auth.anonymous {
@@ -177,7 +177,8 @@ fn bind(
         }),
         Some(tls) => server.listen("hubbub", listener, move || {
             let (transport, app) = service();
-            http_service!(transport).finish(app).rustls_0_23(tls.clone())
+            let tls_times = TlsAcceptorConfig::default().handshake_timeout(handshake);
+            http_service!(transport).finish(app).rustls_0_23_with_config(tls.clone(), tls_times)
         }),
     };
     server.map(|s| s.run()).map_err(|e| format!("cannot start the workers: {e}"))

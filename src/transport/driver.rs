@@ -70,16 +70,16 @@ impl<S: Socket> Driver<S> {
         let mut closing: Option<Instant> = None;
         let reason =
             std::future::poll_fn(|cx| self.poll(cx, &mut session, &mut stall, &mut closing)).await;
-        // Whatever still runs of the session ends here.
-        drop(session);
         if let Some(reason) = reason {
-            self.outbound.fail();
+            self.outbound.fail(reason);
             return reason;
         }
-        let reason = self.outbound.closing().map_or("client_gone", CloseCode::reason);
+        // Whatever still runs of the session ends here.
+        drop(session);
+        let reason = self.outbound.reason();
         // On its own, so that its memory is not part of every idle connection's.
         Box::pin(self.linger()).await;
-        self.outbound.fail();
+        self.outbound.fail(reason);
         reason
     }
 
@@ -143,7 +143,7 @@ impl<S: Socket> Driver<S> {
     /// The reason of a connection that the client has cut, or the one that was
     /// about to be told.
     fn cut(&self) -> Reason {
-        self.outbound.closing().map_or("client_gone", CloseCode::reason)
+        self.outbound.reason()
     }
 
     /// Says that nothing more comes and waits a moment for the client's side, so

@@ -288,7 +288,7 @@ async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
     let response = Response::build(status)
         .insert_header((header::CONTENT_TYPE, "application/json"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::CONNECTION, "close"))
+        .force_close()
         .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
         .message_body(())
         .map_err(|_| UpgradeFailed)?;

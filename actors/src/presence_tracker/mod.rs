@@ -118,13 +118,13 @@ impl PresenceTracker {
         if !self.sessions.contains_key(&session.id) || !session.is_in(&room) {
             return;
         }
-        let changed = if is_typing {
+        let changes = if is_typing {
             self.typing.start(session.id, &room, now)
         } else {
-            self.typing.stop(session.id, &room).is_some()
+            self.typing.stop(session.id, &room).into_iter().collect()
         };
-        if changed {
-            self.tell_typing((session.id, room, is_typing), Some(session));
+        for change in changes {
+            self.tell_typing(change, Some(session));
         }
     }
 

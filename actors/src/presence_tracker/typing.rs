@@ -29,19 +29,21 @@ impl TypingTable {
         Self { timeout_ms, typing: HashMap::new() }
     }
 
-    /// A session types; says whether that is worth telling.
-    pub fn start(&mut self, session: SessionId, room: &RoomName, now: u64) -> bool {
+    /// A session types; gives what is worth telling: that it does, and that it no
+    /// longer types in another room.
+    pub fn start(&mut self, session: SessionId, room: &RoomName, now: u64) -> Vec<Change> {
         let until = now + self.timeout_ms;
         if let Some(entry) = self.typing.get_mut(&session).filter(|e| e.room == *room) {
             entry.until = until;
             if now < entry.told + REPEAT_MS {
-                return false;
+                return Vec::new();
             }
             entry.told = now;
-            return true;
+            return vec![(session, room.clone(), true)];
         }
-        self.typing.insert(session, Entry { room: room.clone(), until, told: now });
-        true
+        let entry = Entry { room: room.clone(), until, told: now };
+        let before = self.typing.insert(session, entry).map(|e| (session, e.room, false));
+        before.into_iter().chain([(session, room.clone(), true)]).collect()
     }
 
     /// A session stopped typing in a room; gives what to tell if it did type.
@@ -75,9 +77,9 @@ mod tests {
     fn typing_ends_by_itself() {
         let mut t = TypingTable::new(6000);
         let (s, room) = (SessionId(uuid::Uuid::nil()), RoomName::new("r").unwrap());
-        assert!(t.start(s, &room, 0));
-        assert!(!t.start(s, &room, 500), "a repetition is not told again at once");
-        assert!(t.start(s, &room, 1500));
+        assert_eq!(t.start(s, &room, 0), [(s, room.clone(), true)]);
+        assert!(t.start(s, &room, 500).is_empty(), "a repetition is not told again at once");
+        assert_eq!(t.start(s, &room, 1500).len(), 1);
         assert!(t.expire(7499).is_empty());
         assert_eq!(t.expire(7500), [(s, room.clone(), false)]);
         assert_eq!(t.stop(s, &room), None);
@@ -85,6 +87,9 @@ mod tests {
         assert_eq!(t.stop(s, &RoomName::new("other").unwrap()), None);
         assert_eq!(t.stop(s, &room), Some((s, room.clone(), false)));
         t.start(s, &room, 9000);
+        let other = RoomName::new("other").unwrap();
+        let moved = t.start(s, &other, 9100);
+        assert_eq!(moved, [(s, room.clone(), false), (s, other, true)]);
         assert!(t.session_closed(s).is_some());
         assert!(t.expire(u64::MAX).is_empty());
     }

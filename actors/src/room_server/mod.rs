@@ -258,6 +258,10 @@ impl RoomServer {
             return session.reply(reply, &Err(e));
         }
         self.shared.metrics.volatile.inc();
+        let answer = match &*event {
+            Event::Volatile(_) => Reply::Sent { id: MessageId(uuid::Uuid::now_v7()) },
+            _ => Reply::Done,
+        };
         let broadcast = Broadcast {
             to: Audience::Room(room),
             event,
@@ -269,8 +273,7 @@ impl RoomServer {
             self.shared.metrics.dropped.with_label_values(&["congested"]).inc();
         }
         if reply.is_some() {
-            let id = MessageId(uuid::Uuid::now_v7());
-            session.reply(reply, &Ok(Reply::Sent { id }));
+            session.reply(reply, &Ok(answer));
         }
     }
 
@@ -366,11 +369,21 @@ impl Handler<RoomRequest> for RoomServer {
     fn handle(&mut self, request: RoomRequest, ctx: &mut Self::Context) {
         let shared = self.shared.clone();
         let injected = shared.settings.fault_injection && is_panic_request(&request);
+        let unanswered = match &request {
+            RoomRequest::Emit { session, reply, .. } if reply.is_some() => {
+                Some((session.clone(), reply.clone()))
+            }
+            _ => None,
+        };
         let step = || {
             assert!(!injected, "injected fault");
             self.request(request, ctx);
         };
         if contain(&shared, "room_server", step).is_none() {
+            if let Some((session, reply)) = unanswered {
+                let e = HubError::unavailable("the hub failed; try again");
+                session.reply(&reply, &Err(e));
+            }
             self.rebuild(ctx);
         }
     }

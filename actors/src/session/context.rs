@@ -2,7 +2,7 @@
 //! `WebsocketContext`, fed by the transport's bytes. What goes out never passes
 //! the context: see docs/decisions/0002.
 
-use std::future::Future;
+use std::{future::Future, time::Instant};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, StreamHandler, WrapFuture};
 use actix_http::{error::PayloadError, ws::Codec};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hubbub_protocol::{close::CloseCode, event::ReplyId};
 
-use super::Session;
+use super::{Session, dispatch::Wait};
 use crate::{contain::contain, frame::Frame, outbound::Class};
 
 /// Starts a session that reads the client's bytes from a stream. The future it
@@ -34,7 +34,7 @@ impl Actor for Session {
         if let Some(identity) = self.identity.take()
             && let Some(decision) = self.open(identity, &ReplyId::None)
         {
-            ctx.wait(decision.into_actor(self).map(|(), _, _| ()));
+            self.wait(decision, ctx);
         }
     }
 }
@@ -50,8 +50,18 @@ impl Session {
     /// decision from elsewhere, so that the order is kept.
     fn text(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
         if let Some(decision) = self.on_text(text) {
-            ctx.wait(decision.into_actor(self).map(|(), _, _| ()));
+            self.wait(decision, ctx);
         }
+    }
+
+    /// Reads nothing more until a decision is there; then goes on with the rest of
+    /// the batch it was part of.
+    fn wait(&mut self, decision: Wait, ctx: &mut WebsocketContext<Self>) {
+        ctx.wait(decision.into_actor(self).map(|(), act, ctx| {
+            if let Some(next) = act.go_on(Instant::now()) {
+                act.wait(next, ctx);
+            }
+        }));
     }
 
     fn message(&mut self, message: Message, ctx: &mut WebsocketContext<Self>) {

@@ -120,27 +120,25 @@ impl Session {
 
     /// Each command is answered by itself and counts by itself against the rate.
     fn batch(&mut self, requests: Vec<Request>, reply: &ReplyId, taken: Instant) -> Option<Wait> {
-        let mut waits: Vec<Wait> = Vec::new();
-        for (i, request) in requests.into_iter().enumerate() {
-            // The first was counted with the frame.
-            if i > 0 && self.rate.check() != Passage::Free {
-                let e = HubError::new(ErrorCode::RateLimited, "too many requests; slow down");
-                self.refuse(&request.reply, e);
-                continue;
-            }
-            waits.extend(self.request(request, taken));
-        }
+        self.batched = requests.into();
+        let wait = self.go_on(taken);
         if let Some(handle) = &self.open {
             handle.reply(reply, &Ok(Reply::Done));
         }
-        if waits.is_empty() {
-            return None;
-        }
-        Some(Box::pin(async move {
-            for wait in waits {
-                wait.await;
+        wait
+    }
+
+    /// Handles what is left of a batch, up to a command that has to be waited for.
+    pub(super) fn go_on(&mut self, taken: Instant) -> Option<Wait> {
+        while let Some(request) = self.batched.pop_front() {
+            if self.rate.check() != Passage::Free {
+                let e = HubError::new(ErrorCode::RateLimited, "too many requests; slow down");
+                self.refuse(&request.reply, e);
+            } else if let Some(wait) = self.request(request, taken) {
+                return Some(wait);
             }
-        }))
+        }
+        None
     }
 
     fn pong(&self, reply: &ReplyId) {

@@ -10,13 +10,13 @@ mod handle;
 pub mod heartbeat;
 mod rate;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
 
 use actix::Recipient;
 use hubbub_protocol::{
     close::CloseCode,
     error::{ErrorCode, HubError},
-    event::{Authenticated, Event, ReplyId},
+    event::{Authenticated, Event, ReplyId, Request},
     id::SessionId,
     wire::FormatId,
 };
@@ -67,6 +67,8 @@ pub struct Session {
     format: FormatId,
     fragments: Fragments,
     rate: Rate,
+    /// What is left of a batch while one of its commands is waited for.
+    batched: VecDeque<Request>,
     open: Option<Arc<SessionHandle>>,
     /// The token said so in the handshake; opened when the actor starts.
     identity: Option<Identity>,
@@ -85,6 +87,7 @@ impl Session {
             worker: start.worker,
             connection: start.connection,
             format: start.format,
+            batched: VecDeque::new(),
             open: None,
             identity: start.identity,
             typing: None,
@@ -175,7 +178,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if let Some(handle) = self.open.take() {
             let ms = self.now().saturating_sub(self.connection.opened_at);
-            let reason = self.outbound().closing().map_or("client_gone", CloseCode::reason);
+            let reason = self.outbound().reason();
             log::info!(
                 session:% = handle.id, user:% = handle.user, reason, duration_ms = ms,
                 sent_bytes = self.outbound().progress();
