@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use hubbub_protocol::close::CloseCode;
 
 const TEXT: u8 = 0x1;
@@ -60,22 +60,27 @@ impl Frame {
 
     fn new(opcode: u8, payload: &[u8]) -> Self {
         let len = payload.len();
-        let mut bytes = BytesMut::with_capacity(len + 10);
-        bytes.put_u8(0x80 | opcode);
-        match len {
-            0..126 => bytes.put_u8(len as u8),
-            126..65536 => {
-                bytes.put_u8(126);
-                bytes.put_u16(len as u16);
+        let header = match len {
+            0..126 => 2,
+            126..65536 => 4,
+            _ => 10,
+        };
+        let mut bytes = Vec::with_capacity(header + len);
+        bytes.push(0x80 | opcode);
+        match header {
+            2 => bytes.push(len as u8),
+            4 => {
+                bytes.push(126);
+                bytes.extend_from_slice(&(len as u16).to_be_bytes());
             }
             _ => {
-                bytes.put_u8(127);
-                bytes.put_u64(len as u64);
+                bytes.push(127);
+                bytes.extend_from_slice(&(len as u64).to_be_bytes());
             }
         }
-        let header = bytes.len() as u8;
-        bytes.put_slice(payload);
-        Self(Arc::new(Encoded { bytes: bytes.freeze(), header }))
+        bytes.extend_from_slice(payload);
+        // Exactly full, so that no second allocation is needed to share it.
+        Self(Arc::new(Encoded { bytes: bytes.into(), header: header as u8 }))
     }
 
     /// Header and payload.

@@ -8,6 +8,7 @@ use std::{
 
 use actix::{Actor, AsyncContext, Context, Handler};
 use hubbub_protocol::{
+    close::CloseCode,
     event::{Event, TokenExpiring},
     timestamp::Timestamp,
     wire::FormatId,
@@ -41,6 +42,7 @@ pub struct Heart {
     wheel: Wheel<Entry>,
     tick: Duration,
     ping: Frame,
+    drained: bool,
 }
 
 impl Heart {
@@ -54,6 +56,7 @@ impl Heart {
             wheel: Wheel::new(tick_ms, TICKS, now),
             tick: Duration::from_millis(tick_ms),
             ping: Frame::ping(b""),
+            drained: false,
             shared,
         }
     }
@@ -63,8 +66,17 @@ impl Heart {
             return;
         }
         let vitals = connection.vitals();
-        let (verdict, next) = judge(&vitals, now, &self.shared.settings.heartbeat);
+        if self.shared.is_draining() && vitals.auth_deadline != u64::MAX {
+            return connection.outbound.close(CloseCode::Draining);
+        }
+        let (verdict, mut next) = judge(&vitals, now, &self.shared.settings.heartbeat);
         match verdict {
+            // The ping may not have left yet: while something waits, the stall timer
+            // judges.
+            Verdict::Close(CloseCode::HeartbeatMissed) if !connection.outbound.is_empty() => {
+                connection.pinged(now);
+                next = now + self.shared.settings.heartbeat.timeout_ms;
+            }
             Verdict::Fine => {}
             Verdict::Ping => {
                 connection.pinged(now);
@@ -86,7 +98,13 @@ impl Heart {
 
     fn beat(&mut self) {
         let now = self.shared.clock.now();
-        for entry in self.wheel.advance(now) {
+        let due = if self.shared.is_draining() && !std::mem::replace(&mut self.drained, true) {
+            // Who is not authenticated is in nobody's list of sessions.
+            self.wheel.take_all()
+        } else {
+            self.wheel.advance(now)
+        };
+        for entry in due {
             if let Some(connection) = entry.connection.upgrade() {
                 self.look(&connection, entry.format, entry.watch, now);
             }

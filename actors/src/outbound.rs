@@ -102,6 +102,8 @@ struct Queue {
     written: usize,
     /// Bytes taken by the socket since the connection opened.
     progress: u64,
+    /// How many of them are in the metrics.
+    counted: u64,
     on_flush_list: bool,
     /// The socket takes no more; the driver waits for it.
     blocked: bool,
@@ -115,7 +117,7 @@ struct Queue {
 
 /// A queue takes one frame for so many bytes of its bound, and [`MIN_FRAMES`] in any
 /// case.
-const MIN_FRAME_SHARE: usize = 64;
+const MIN_FRAME_SHARE: usize = 128;
 const MIN_FRAMES: usize = 16;
 /// Most slices handed to one system call.
 const MAX_SLICES: usize = 64;
@@ -161,6 +163,19 @@ impl Outbound {
             && queue.replace(key, frame)
         {
             return Pushed::Conflated;
+        }
+        if queue.bytes + frame.len() > self.max_bytes / 2
+            && !queue.blocked
+            && let Some(writer) = queue.writer.clone()
+        {
+            // The worker is in the middle of a large batch, and nobody has tried to
+            // write yet: a client that reads must not be taken for a slow one.
+            if queue.drain(&mut |slices| writer.try_write(slices)) != Drained::Empty {
+                self.driver.wake();
+            }
+            if queue.failed {
+                return Pushed::Closed;
+            }
         }
         let after = queue.bytes + frame.len();
         let crowded = |part: usize| queue.items.len() >= self.max_frames() / 4 * part;
@@ -248,6 +263,11 @@ impl Outbound {
         self.queue.lock().progress
     }
 
+    /// Bytes that the socket took since this was asked last.
+    pub fn count_progress(&self) -> u64 {
+        self.queue.lock().count_progress()
+    }
+
     /// Whether less than `quarters` quarters of the bound wait; if not, the waker is
     /// woken when less waits or the connection ends.
     pub fn poll_below(&self, quarters: usize, waker: &Waker) -> Poll<()> {
@@ -312,9 +332,8 @@ impl Outbound {
             self.driver.wake();
             return 0;
         };
-        let before = queue.progress;
         let drained = queue.drain(&mut |slices| writer.try_write(slices));
-        let taken = (queue.progress - before) as usize;
+        let taken = queue.count_progress() as usize;
         let closing = queue.closing.is_some();
         drop(queue);
         if drained != Drained::Empty || closing {
@@ -439,6 +458,10 @@ impl Queue {
         }
         self.relax();
         Drained::Empty
+    }
+
+    fn count_progress(&mut self) -> u64 {
+        self.progress - std::mem::replace(&mut self.counted, self.progress)
     }
 
     fn advance(&mut self, mut n: usize) {

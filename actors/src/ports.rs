@@ -108,13 +108,33 @@ pub struct Page {
     pub has_more: bool,
 }
 
-/// A room and where its history stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomHead {
-    /// The room.
-    pub room: RoomName,
-    /// Its epoch and newest offset.
-    pub position: Position,
+impl Page {
+    /// Drops what does not fit into so many bytes of rendered frames, from the far
+    /// end of the range; the first record always stays.
+    pub fn fit(mut self, range: Range, max_bytes: usize) -> Self {
+        let mut bytes = 0;
+        let mut fits = |record: &Arc<Stored>| {
+            bytes += record.record.wire_len();
+            bytes <= max_bytes
+        };
+        let kept = match range {
+            Range::After(_) => self.records.iter().take_while(|r| fits(r)).count(),
+            Range::Before(_) | Range::Newest => {
+                self.records.iter().rev().take_while(|r| fits(r)).count()
+            }
+        };
+        let kept = kept.max(1);
+        if kept < self.records.len() {
+            self.has_more = true;
+            match range {
+                Range::After(_) => self.records.truncate(kept),
+                Range::Before(_) | Range::Newest => {
+                    self.records.drain(..self.records.len() - kept);
+                }
+            }
+        }
+        self
+    }
 }
 
 /// Durable, ordered history of rooms.

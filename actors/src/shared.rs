@@ -15,6 +15,7 @@ use hubbub_protocol::{
     error::HubError,
     event::Event,
     id::{RoomName, UserId},
+    limits::MAX_PAGE_BYTES,
     vocabulary::Copy,
     wire::{Format, FormatId},
 };
@@ -26,7 +27,7 @@ use crate::{
     messages::{GetMembers, PresenceUpdate},
     metrics::Metrics,
     outbound::{Class, WhenFull},
-    ports::History,
+    ports::{Broadcast, History},
     presence_tracker::PresenceSettings,
     relay::Relay,
     session::{Grants, HeartbeatSettings, Identity},
@@ -131,6 +132,12 @@ impl Shared {
         &self.formats
     }
 
+    /// Most bytes of rendered messages in one answer: so much that it fits behind
+    /// what a quarter of the outbound bound holds already.
+    pub fn page_bytes(&self) -> usize {
+        MAX_PAGE_BYTES.min(self.settings.outbound_max_bytes / 4)
+    }
+
     /// Whether the node is on its way out.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -139,6 +146,14 @@ impl Shared {
     /// Whether a user may not come back yet.
     pub fn is_banned(&self, user: &UserId) -> bool {
         self.bans.holds(user, self.clock.now())
+    }
+
+    /// Hands something volatile to every worker; what a worker that is far behind
+    /// does not get is counted.
+    pub(crate) fn relay_all(&self, broadcast: &Broadcast) {
+        if self.relay.relay(broadcast, None) {
+            self.metrics.dropped.with_label_values(&["congested"]).inc();
+        }
     }
 
     pub(crate) fn tell_tracker(&self, update: PresenceUpdate) {

@@ -30,7 +30,7 @@ use crate::{
     },
     metrics::Metrics,
     outbound::FlushList,
-    ports::{Append, Appended, Audience, Broadcast, Bus, History, IdempotencyKey, Page, Range},
+    ports::{Append, Appended, Audience, Broadcast, History, IdempotencyKey, Page, Range},
     presence_tracker::PresenceTracker,
     relay::Relay,
     room_server::RoomServer,
@@ -183,7 +183,7 @@ impl Hub {
     pub fn tell(&self, to: Audience, event: Event) {
         self.shared.metrics.volatile.inc();
         let event = Arc::new(event);
-        self.shared.relay.broadcast(Broadcast { to, event, except: None, except_user: None });
+        self.shared.relay_all(&Broadcast { to, event, except: None, except_user: None });
     }
 
     /// A notification to every session of a user.

@@ -74,6 +74,30 @@ pub struct Record {
     pub body: Body,
 }
 
+impl Record {
+    /// About how many bytes a frame with it has: its texts as escaped as JSON has
+    /// them, and a frame's other fields.
+    pub fn wire_len(&self) -> usize {
+        const FIELDS: usize = 256;
+        let escaped = |text: &str| -> usize {
+            let width = |b: u8| match b {
+                b'"' | b'\\' => 2,
+                0..0x20 => 6,
+                _ => 1,
+            };
+            text.bytes().map(width).sum()
+        };
+        let raw = |d: &Option<Box<RawValue>>| d.as_ref().map_or(0, |d| d.get().len());
+        let body = match &self.body {
+            Body::Message { content, data } | Body::Direct { content, data } => {
+                escaped(content) + raw(data)
+            }
+            Body::Event { name, data } => escaped(name) + raw(data),
+        };
+        FIELDS + self.room.as_str().len() + self.username.as_ref().map_or(0, |n| n.len()) + body
+    }
+}
+
 /// A record with the position the store gave it.
 #[derive(Clone, Debug)]
 pub struct Stored {

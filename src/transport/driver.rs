@@ -112,7 +112,6 @@ impl<S: Socket> Driver<S> {
             *session = None;
             *closing = Some(Instant::now());
         }
-        let before = self.outbound.progress();
         let drained = if self.outbound.needs_driver() || self.socket.writer().is_none() || ends {
             self.socket.drain(cx, &self.outbound)
         } else if session.is_none() {
@@ -121,7 +120,7 @@ impl<S: Socket> Driver<S> {
             // The flush list writes; it hands over when it is blocked.
             return Poll::Pending;
         };
-        self.shared.metrics.outbound_bytes.inc_by(self.outbound.progress() - before);
+        self.shared.metrics.outbound_bytes.inc_by(self.outbound.count_progress());
         match drained {
             Drained::Failed => Poll::Ready(Some(self.cut())),
             Drained::Empty => {
@@ -130,7 +129,7 @@ impl<S: Socket> Driver<S> {
             }
             Drained::Blocked => {
                 if stall.check(cx, &self.outbound, self.stall_timeout) {
-                    return Poll::Ready(Some("stalled"));
+                    return Poll::Ready(Some(if ends { self.cut() } else { "stalled" }));
                 }
                 if closing.is_some_and(|since| since.elapsed() > CLOSING) {
                     return Poll::Ready(Some(self.cut()));

@@ -19,6 +19,7 @@ mod limits;
 mod messages;
 mod presence;
 mod rooms;
+mod seams;
 mod sockets;
 mod tls;
 mod typing;

@@ -124,7 +124,7 @@ impl Reader {
                     let blob = rusqlite::types::Type::Blob;
                     rusqlite::Error::FromSqlConversionFailure(1, blob, Box::new(e))
                 })?;
-            bytes += record.body.len();
+            bytes += record.wire_len();
             let position = Position { epoch: room.epoch, offset };
             records.push(Arc::new(Stored { position, record }));
         }

@@ -236,7 +236,7 @@ impl MemoryHistory {
             };
             let mut fits = |stored: &Arc<Stored>| {
                 let fits = bytes < MAX_PAGE_BYTES;
-                bytes += stored.record.body.len();
+                bytes += stored.record.wire_len();
                 fits
             };
             let count = span_len(&span).min(limit);

@@ -85,11 +85,11 @@ fn tiny_frames_are_bounded_by_their_number() {
     let q = queue(64 * 1024, WhenFull::Disconnect);
     let tiny = frame(3, 1);
     let taken = (0..5000).take_while(|_| q.push(&tiny, Class::Reply) == Pushed::Queued).count();
-    assert_eq!(taken, 1024);
+    assert_eq!(taken, 512);
     assert_eq!(q.closing(), Some(CloseCode::TooSlow));
     let q = queue(64 * 1024, WhenFull::DropOldest);
     assert!((0..5000).all(|_| !matches!(q.push(&tiny, Class::Durable), Pushed::Overflowed)));
-    assert_eq!(tags(&q).len(), 1024);
+    assert_eq!(tags(&q).len(), 512);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{
         CloseUser, CountUsers, GetMembers, GetRooms, GetUser, MembersPage, PresenceUpdate,
         RoomsPage, UserInfo,
     },
-    ports::{Audience, Broadcast, Bus},
+    ports::{Audience, Broadcast},
     session::SessionHandle,
     shared::Shared,
 };
@@ -58,6 +58,10 @@ impl PresenceTracker {
                     now,
                 );
                 self.limit_sessions(&session);
+                if self.shared.is_banned(&session.user) {
+                    // The ban came between the handshake and here.
+                    session.close(CloseCode::Forbidden);
+                }
                 effects
             }
             PresenceUpdate::Closed(session, rooms) => {
@@ -68,7 +72,7 @@ impl PresenceTracker {
                 self.table.session_closed(&session.user, session.id, &rooms, now)
             }
             PresenceUpdate::MemberJoined { session, room, answer } => {
-                let effects = self.table.member_joined(&session.user, &room, now);
+                let effects = self.table.member_joined(&session.user, session.id, &room, now);
                 // The session may be gone by now; nobody waits for the answer then.
                 let _ = answer.send(self.members(&room, None, MAX_MEMBERS_PAGE));
                 effects
@@ -77,7 +81,7 @@ impl PresenceTracker {
                 if let Some(stopped) = self.typing.stop(session.id, &room) {
                     self.tell_typing(stopped, None);
                 }
-                self.table.member_left(&session.user, &room, now)
+                self.table.member_left(&session.user, session.id, &room, now)
             }
             PresenceUpdate::SetStatus(session, status) => {
                 session.set_status(status);
@@ -174,7 +178,8 @@ impl PresenceTracker {
         except_user: Option<hubbub_protocol::id::UserId>,
     ) {
         let event = Arc::new(event);
-        self.shared.relay.broadcast(Broadcast { to, event, except: None, except_user });
+        let broadcast = Broadcast { to, event, except: None, except_user };
+        self.shared.relay_all(&broadcast);
     }
 
     fn members(
@@ -206,7 +211,7 @@ impl PresenceTracker {
             table.session_opened(&session.user, session.username.as_ref(), session.id, now);
             table.set_status(&session.user, session.id, session.status(), now);
             for room in session.rooms() {
-                table.member_joined(&session.user, &room, now);
+                table.member_joined(&session.user, session.id, &room, now);
             }
         }
         let effects = self.table.difference(&table, now);

@@ -61,8 +61,8 @@ impl User {
 /// A user's use of one room.
 #[derive(Default)]
 struct Use {
-    /// How many of the user's sessions are in it; 0 while a grace runs.
-    sessions: usize,
+    /// The user's sessions in it; none while a grace runs.
+    sessions: Vec<SessionId>,
     /// When that grace ends.
     leave_at: u64,
 }
@@ -150,8 +150,8 @@ impl PresenceTable {
         let last = entry.sessions.is_empty();
         for room in rooms {
             if let Some(usage) = entry.usage(room) {
-                usage.sessions = usage.sessions.saturating_sub(1);
-                if usage.sessions == 0 {
+                usage.sessions.retain(|s| *s != session);
+                if usage.sessions.is_empty() {
                     usage.leave_at = grace_ends;
                     self.due.insert((grace_ends, Due::Leave(user.clone(), room.clone())));
                 }
@@ -183,13 +183,21 @@ impl PresenceTable {
     }
 
     /// A session became a member of a room.
-    pub fn member_joined(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
+    pub fn member_joined(
+        &mut self,
+        user: &UserId,
+        session: SessionId,
+        room: &RoomName,
+        now: u64,
+    ) -> Vec<Effect> {
         let Some(entry) = self.users.get_mut(user) else { return Vec::new() };
         match entry.usage(room) {
-            Some(usage) => usage.sessions += 1,
+            // Told twice, after a rebuild, it is still one.
+            Some(usage) if usage.sessions.contains(&session) => {}
+            Some(usage) => usage.sessions.push(session),
             None => {
                 entry.rooms.reserve_exact(1);
-                entry.rooms.push((room.clone(), Use { sessions: 1, leave_at: 0 }));
+                entry.rooms.push((room.clone(), Use { sessions: vec![session], leave_at: 0 }));
             }
         }
         let users = self.rooms.entry(room.clone()).or_default();
@@ -200,12 +208,18 @@ impl PresenceTable {
     }
 
     /// A session left a room by its own wish.
-    pub fn member_left(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
+    pub fn member_left(
+        &mut self,
+        user: &UserId,
+        session: SessionId,
+        room: &RoomName,
+        now: u64,
+    ) -> Vec<Effect> {
         let Some(usage) = self.users.get_mut(user).and_then(|u| u.usage(room)) else {
             return Vec::new();
         };
-        usage.sessions = usage.sessions.saturating_sub(1);
-        if usage.sessions > 0 {
+        usage.sessions.retain(|s| *s != session);
+        if !usage.sessions.is_empty() {
             return Vec::new();
         }
         self.remove_member(user, room, now)
@@ -221,7 +235,7 @@ impl PresenceTable {
             match self.due.pop_first() {
                 Some((_, Due::Leave(user, room))) => {
                     let usage = self.users.get_mut(&user).and_then(|u| u.usage(&room));
-                    if usage.is_some_and(|u| u.sessions == 0 && u.leave_at <= now) {
+                    if usage.is_some_and(|u| u.sessions.is_empty() && u.leave_at <= now) {
                         effects.extend(self.remove_member(&user, &room, now));
                     }
                 }
@@ -357,9 +371,17 @@ impl PresenceTable {
     }
 
     /// What to tell when a table rebuilt from the sessions takes the place of this
-    /// one: who is no longer a member.
-    pub fn difference(&self, new: &Self, now: u64) -> Vec<Effect> {
+    /// one: who is offline, and who is no longer a member.
+    pub fn difference(&mut self, new: &Self, now: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
+        let gone: Vec<_> =
+            self.users.keys().filter(|u| !new.users.contains_key(*u)).cloned().collect();
+        for user in gone {
+            if let Some(entry) = self.users.get_mut(&user) {
+                entry.sessions.clear();
+            }
+            effects.extend(self.go_offline(&user, now));
+        }
         for (room, users) in &self.rooms {
             let still = new.rooms.get(room);
             for user in users.iter().filter(|u| !still.is_some_and(|s| s.contains(*u))) {

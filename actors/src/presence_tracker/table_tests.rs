@@ -39,9 +39,9 @@ fn short(effects: Vec<Effect>) -> Vec<String> {
 fn one_user_over_two_tabs() {
     let mut t = table();
     assert!(t.session_opened(&user(1), None, session(1), 0).is_empty());
-    assert_eq!(short(t.member_joined(&user(1), &room(1), 0)), ["joined u1 r1"]);
+    assert_eq!(short(t.member_joined(&user(1), session(1), &room(1), 0)), ["joined u1 r1"]);
     assert_eq!(short(t.session_opened(&user(1), None, session(2), 1)), ["u1 online 2"]);
-    assert!(t.member_joined(&user(1), &room(1), 1).is_empty());
+    assert!(t.member_joined(&user(1), session(2), &room(1), 1).is_empty());
     assert_eq!(short(t.session_closed(&user(1), session(1), &[room(1)], 2)), ["u1 online 1"]);
     assert!(t.session_closed(&user(1), session(2), &[room(1)], 10).is_empty());
     assert!(t.tick(2009).is_empty());
@@ -54,7 +54,7 @@ fn a_second_grace_counts_from_its_own_start() {
     let mut t = table();
     for at in [0, 1500] {
         t.session_opened(&user(1), None, session(1), at);
-        t.member_joined(&user(1), &room(1), at);
+        t.member_joined(&user(1), session(1), &room(1), at);
         t.session_closed(&user(1), session(1), &[room(1)], at + 100);
     }
     assert!(t.tick(3599).is_empty());
@@ -65,10 +65,10 @@ fn a_second_grace_counts_from_its_own_start() {
 fn a_reload_within_the_grace_is_not_seen() {
     let mut t = table();
     t.session_opened(&user(1), None, session(1), 0);
-    t.member_joined(&user(1), &room(1), 0);
+    t.member_joined(&user(1), session(1), &room(1), 0);
     t.session_closed(&user(1), session(1), &[room(1)], 100);
     assert_eq!(short(t.session_opened(&user(1), None, session(2), 900)), ["u1 online 1"]);
-    assert!(t.member_joined(&user(1), &room(1), 900).is_empty());
+    assert!(t.member_joined(&user(1), session(2), &room(1), 900).is_empty());
     assert!(t.tick(10_000).is_empty());
     assert_eq!(t.members(&room(1), None, 10, 0).1, 1);
 }
@@ -77,9 +77,9 @@ fn a_reload_within_the_grace_is_not_seen() {
 fn an_explicit_leave_is_told_at_once() {
     let mut t = table();
     t.session_opened(&user(1), None, session(1), 0);
-    t.member_joined(&user(1), &room(1), 0);
-    assert_eq!(short(t.member_left(&user(1), &room(1), 1)), ["left u1 r1"]);
-    assert!(t.member_left(&user(1), &room(1), 1).is_empty());
+    t.member_joined(&user(1), session(1), &room(1), 0);
+    assert_eq!(short(t.member_left(&user(1), session(1), &room(1), 1)), ["left u1 r1"]);
+    assert!(t.member_left(&user(1), session(1), &room(1), 1).is_empty());
     assert_eq!(t.room_count(), 0);
 }
 
@@ -88,7 +88,7 @@ fn the_most_present_session_counts() {
     let mut t = table();
     t.session_opened(&user(1), None, session(1), 0);
     t.session_opened(&user(1), None, session(2), 0);
-    t.member_joined(&user(1), &room(1), 0);
+    t.member_joined(&user(1), session(1), &room(1), 0);
     assert!(t.set_status(&user(1), session(1), Status::Away, 1).is_empty());
     assert_eq!(short(t.set_status(&user(1), session(2), Status::Away, 2)), ["u1 away 2"]);
     assert!(t.set_status(&user(1), session(2), Status::Offline, 3).is_empty());
@@ -101,7 +101,7 @@ fn big_rooms_are_paged_and_not_announced() {
     let mut t = table();
     for n in 0..9 {
         t.session_opened(&user(n), None, session(n.into()), 0);
-        let told = t.member_joined(&user(n), &room(1), 0);
+        let told = t.member_joined(&user(n), session(n.into()), &room(1), 0);
         assert_eq!(told.len(), usize::from(n < 3));
     }
     let (page, all, more) = t.members(&room(1), None, 4, 0);
@@ -149,10 +149,10 @@ proptest! {
                     effects.extend(t.session_closed(&owner(s), session(s.into()), &rooms, now));
                 },
                 Step::Join(s, r) => if open.get_mut(&s).is_some_and(|rooms| rooms.insert(r)) {
-                    effects.extend(t.member_joined(&owner(s), &room(r), now));
+                    effects.extend(t.member_joined(&owner(s), session(s.into()), &room(r), now));
                 },
                 Step::Leave(s, r) => if open.get_mut(&s).is_some_and(|rooms| rooms.remove(&r)) {
-                    effects.extend(t.member_left(&owner(s), &room(r), now));
+                    effects.extend(t.member_left(&owner(s), session(s.into()), &room(r), now));
                 },
                 Step::Tick(ms) => {
                     now += ms;

@@ -6,6 +6,7 @@ use std::{future::poll_fn, sync::Arc};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use hubbub_protocol::{
+    close::CloseCode,
     error::{ErrorCode, HubError},
     event::{Event, Joined, Reply, ReplyId},
     id::RoomName,
@@ -39,9 +40,17 @@ enum Start {
 /// a client that comes back with it is told `recovered: false`.
 const UNKNOWN: Position = Position { epoch: Epoch(0), offset: 0 };
 
-/// Times a member may find the room in another epoch than the history before it
-/// is let in all the same.
+/// Times a member may find the room further than what it has read before it is
+/// sent away to come back: nothing may be skipped in silence.
 const MAX_ROUNDS: usize = 1000;
+
+/// One membership on its way to hearing the room.
+struct Seat {
+    session: Arc<SessionHandle>,
+    room: RoomName,
+    /// Which joining it belongs to: one that was left meanwhile goes no further.
+    ticket: u64,
+}
 
 impl RoomServer {
     pub(super) fn join(
@@ -64,147 +73,165 @@ impl RoomServer {
             return;
         }
         let joining = self.enter(&room, &session);
-        let (answer, members) = oneshot::channel();
+        // A leave that was still on its way when the session noted the room has
+        // taken it off again.
+        session.entered(room.clone());
+        let ticket = self.table.ticket(&room, session.id).unwrap_or_default();
+        let seat = Seat { session, room, ticket };
         if joining == Joining::Already {
-            // Asked again: answered with where things stand, from then on as before.
-            let room_name = room.clone();
-            let shared = self.shared.clone();
-            let page = async move { list_members(&shared, room_name).await };
-            let position = self.table.room(&room).and_then(|r| r.position);
-            ctx.spawn(page.into_actor(self).map(move |page, act, _| {
-                let at = position.unwrap_or(UNKNOWN);
-                let start =
-                    Start::At { position: at, recovered: false, messages: vec![], more: false };
-                act.tell_joined(&session, &room, &start, page, &reply);
-            }));
-            return;
+            return self.join_again(seat, reply, ctx);
         }
+        let (answer, members) = oneshot::channel();
         self.shared.tell_tracker(PresenceUpdate::MemberJoined {
-            session: session.clone(),
-            room: room.clone(),
+            session: seat.session.clone(),
+            room: seat.room.clone(),
             answer,
         });
         // A room somebody hears already tells by itself where it stands.
-        let known = self.table.room(&room).and_then(|r| r.position).is_some();
-        let shared = self.shared.clone();
-        let asked = room.clone();
+        let known = self.table.room(&seat.room).and_then(|r| r.position).is_some();
+        let (shared, asked) = (self.shared.clone(), seat.room.clone());
+        let outbound = seat.session.connection.outbound.clone();
         let prepare = async move {
             let start = match since {
                 None if known => Start::Here,
                 since => find_start(&shared, &asked, since).await,
             };
-            (start, members.await.unwrap_or_default())
+            let page = members.await.unwrap_or_default();
+            // Last: what is told next must fit behind what waits already.
+            poll_fn(|cx| outbound.poll_below(1, cx.waker())).await;
+            (start, page)
         };
         ctx.spawn(prepare.into_actor(self).map(move |(start, page), act, ctx| {
-            act.joined(session, room, start, page, reply, ctx);
+            act.contained(ctx, |act, ctx| act.joined(seat, start, page, &reply, ctx));
         }));
+    }
+
+    /// A live member asked again: it is told where things stand and goes on as
+    /// before. (What a member asks that is not live yet is held until it is.)
+    fn join_again(&mut self, seat: Seat, reply: ReplyId, ctx: &mut Context<Self>) {
+        let (shared, room) = (self.shared.clone(), seat.room.clone());
+        let page = async move { list_members(&shared, room).await };
+        ctx.spawn(page.into_actor(self).map(move |page, act, ctx| {
+            act.contained(ctx, |act, _| {
+                if !act.holds(&seat) {
+                    return seat.session.reply(&reply, &Err(gone()));
+                }
+                let position = act.table.room(&seat.room).and_then(|r| r.position);
+                let position = position.unwrap_or(UNKNOWN);
+                let start = Start::At { position, recovered: false, messages: vec![], more: false };
+                act.tell_joined(&seat, &start, page, &reply);
+            });
+        }));
+    }
+
+    /// Whether the membership is still the one that the seat was made for.
+    fn holds(&self, seat: &Seat) -> bool {
+        self.table.ticket(&seat.room, seat.session.id) == Some(seat.ticket)
     }
 
     fn joined(
         &mut self,
-        session: Arc<SessionHandle>,
-        room: RoomName,
+        seat: Seat,
         start: Start,
         page: MembersPage,
-        reply: ReplyId,
+        reply: &ReplyId,
         ctx: &mut Context<Self>,
     ) {
-        if !self.table.is_member(&room, session.id) {
-            let e = HubError::new(ErrorCode::Gone, "the session left before it was in");
-            return session.reply(&reply, &Err(e));
+        if !self.holds(&seat) {
+            return seat.session.reply(reply, &Err(gone()));
         }
         let start = match start {
             Start::Here => {
-                let position = self.table.room(&room).and_then(|r| r.position).unwrap_or(UNKNOWN);
+                let position = self.table.room(&seat.room).and_then(|r| r.position);
+                let position = position.unwrap_or(UNKNOWN);
                 Start::At { position, recovered: false, messages: vec![], more: false }
             }
             at => at,
         };
-        self.tell_joined(&session, &room, &start, page, &reply);
+        self.tell_joined(&seat, &start, page, reply);
         let Start::At { position, more, .. } = start else { return };
         if more {
-            self.read_on(session, room, position, 0, ctx);
+            self.read_on(seat, position, 0, ctx);
         } else {
-            self.go_live(session, room, position, 0, ctx);
+            self.go_live(seat, position, 0, ctx);
         }
     }
 
-    fn tell_joined(
-        &self,
-        session: &Arc<SessionHandle>,
-        room: &RoomName,
-        start: &Start,
-        page: MembersPage,
-        reply: &ReplyId,
-    ) {
+    fn tell_joined(&self, seat: &Seat, start: &Start, page: MembersPage, reply: &ReplyId) {
         let Start::At { position, recovered, messages, .. } = start else { return };
-        session.tell(&Event::Joined(Joined {
-            room: room.clone(),
-            position: *position,
+        let (position, recovered) = (*position, *recovered);
+        seat.session.tell(&Event::Joined(Joined {
+            room: seat.room.clone(),
+            position,
             members: page.members.into(),
             member_count: page.count,
-            recovered: *recovered,
+            recovered,
             messages: messages.clone(),
         }));
-        let answer =
-            Reply::Joined { room: room.clone(), position: *position, recovered: *recovered };
-        session.reply(reply, &Ok(answer));
+        let answer = Reply::Joined { room: seat.room.clone(), position, recovered };
+        seat.session.reply(reply, &Ok(answer));
     }
 
     /// Lets a member hear the room that has everything up to a position, or reads
     /// on if the room is further.
-    fn go_live(
-        &mut self,
-        session: Arc<SessionHandle>,
-        room: RoomName,
-        have: Position,
-        round: usize,
-        ctx: &mut Context<Self>,
-    ) {
-        let caught_up = (have != UNKNOWN && round < MAX_ROUNDS).then_some(have);
-        match self.table.go_live(&room, session.id, caught_up) {
+    fn go_live(&mut self, seat: Seat, have: Position, round: usize, ctx: &mut Context<Self>) {
+        if !self.holds(&seat) {
+            return;
+        }
+        if round >= MAX_ROUNDS {
+            return seat.session.close(CloseCode::HubFailure);
+        }
+        let caught_up = (have != UNKNOWN).then_some(have);
+        match self.table.go_live(&seat.room, seat.session.id, caught_up) {
             GoLive::Live(bridge) => {
-                self.send(&session, bridge);
-                self.release(session.id, &room, ctx);
+                self.send(&seat.session, bridge);
+                self.release(seat.session.id, &seat.room, ctx);
             }
-            GoLive::Behind => self.read_on(session, room, have, round + 1, ctx),
+            GoLive::Behind => self.read_on(seat, have, round + 1, ctx),
             GoLive::Gone => {}
         }
     }
 
-    fn read_on(
-        &mut self,
-        session: Arc<SessionHandle>,
-        room: RoomName,
-        have: Position,
-        round: usize,
-        ctx: &mut Context<Self>,
-    ) {
-        let outbound = session.connection.outbound.clone();
-        let history = self.shared.history.clone();
-        let asked = room.clone();
+    fn read_on(&mut self, seat: Seat, have: Position, round: usize, ctx: &mut Context<Self>) {
+        let outbound = seat.session.connection.outbound.clone();
+        let (history, asked) = (self.shared.history.clone(), seat.room.clone());
+        let max_bytes = self.shared.page_bytes();
         let page = async move {
             poll_fn(|cx| outbound.poll_below(1, cx.waker())).await;
-            history.read(&asked, Range::After(have.offset), MAX_PAGE).await
+            let range = Range::After(have.offset);
+            Ok(history.read(&asked, range, MAX_PAGE).await?.fit(range, max_bytes))
         };
         ctx.spawn(page.into_actor(self).map(move |page, act, ctx| {
-            let Some(page) = act.page(page, "catching up", &room) else {
-                // Nothing may be skipped in silence: the client comes back for it.
-                return session.close(hubbub_protocol::close::CloseCode::HubFailure);
-            };
-            let reaches = page.head.epoch == have.epoch && have.offset + 1 >= page.oldest;
-            if !reaches {
-                // The rest was trimmed, or the history began anew, meanwhile.
-                return session.close(hubbub_protocol::close::CloseCode::HubFailure);
-            }
-            let now = page.records.last().map_or(have, |r| r.position);
-            act.send(&session, page.records);
-            if page.has_more {
-                act.read_on(session, room, now, round, ctx);
-            } else {
-                act.go_live(session, room, now, round, ctx);
-            }
+            act.contained(ctx, |act, ctx| act.take_page(seat, have, round, page, ctx));
         }));
+    }
+
+    fn take_page(
+        &mut self,
+        seat: Seat,
+        have: Position,
+        round: usize,
+        page: Result<Page, StoreError>,
+        ctx: &mut Context<Self>,
+    ) {
+        if !self.holds(&seat) {
+            return;
+        }
+        let page = self.page(page, "catching up", &seat.room);
+        let reaches =
+            |p: &Page| p.head.epoch == have.epoch && have.offset.saturating_add(1) >= p.oldest;
+        let Some(page) = page.filter(reaches) else {
+            // It could not be read, or was trimmed, or the history began anew: the
+            // client comes back for it.
+            return seat.session.close(CloseCode::HubFailure);
+        };
+        let now = page.records.last().map_or(have, |r| r.position);
+        self.send(&seat.session, page.records);
+        if page.has_more {
+            self.read_on(seat, now, round, ctx);
+        } else {
+            self.go_live(seat, now, round, ctx);
+        }
     }
 
     fn send(&self, session: &Arc<SessionHandle>, records: Vec<Arc<Stored>>) {
@@ -220,24 +247,33 @@ impl RoomServer {
 
     /// Reads what a room misses above an offset, and hands it out.
     pub(super) fn repair(&mut self, room: RoomName, after: u64, ctx: &mut Context<Self>) {
-        let history = self.shared.history.clone();
-        let asked = room.clone();
+        let (history, asked) = (self.shared.history.clone(), room.clone());
         let page = async move { history.read(&asked, Range::After(after), MAX_PAGE).await };
         ctx.spawn(page.into_actor(self).map(move |page, act, ctx| {
-            let Some(page) = act.page(page, "filling a gap", &room) else {
-                let again = std::time::Duration::from_millis(200);
-                ctx.run_later(again, move |act, ctx| act.repair(room, after, ctx));
-                return;
-            };
-            let (fresh, more) = act.table.repaired(&room, page.head, page.records, page.has_more);
-            for record in fresh {
-                act.hand_out_stored(record);
-            }
-            if more {
-                let at = act.table.room(&room).and_then(|r| r.position).map_or(0, |p| p.offset);
-                act.repair(room, at, ctx);
-            }
+            act.contained(ctx, |act, ctx| act.take_repair(room, after, page, ctx));
         }));
+    }
+
+    fn take_repair(
+        &mut self,
+        room: RoomName,
+        after: u64,
+        page: Result<Page, StoreError>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(page) = self.page(page, "filling a gap", &room) else {
+            let again = std::time::Duration::from_millis(200);
+            ctx.run_later(again, move |act, ctx| act.repair(room, after, ctx));
+            return;
+        };
+        let (fresh, more) = self.table.repaired(&room, page.head, page.records, page.has_more);
+        for record in fresh {
+            self.hand_out_stored(record);
+        }
+        if more {
+            let at = self.table.room(&room).and_then(|r| r.position).map_or(0, |p| p.offset);
+            self.repair(room, at, ctx);
+        }
     }
 
     fn page(
@@ -249,6 +285,10 @@ impl RoomServer {
         page.map_err(|e| log::warn!(room:% = room, error:% = e; "reading history failed, {doing}"))
             .ok()
     }
+}
+
+fn gone() -> HubError {
+    HubError::new(ErrorCode::Gone, "the session left before it was in")
 }
 
 async fn find_start(shared: &Shared, room: &RoomName, since: Option<Position>) -> Start {
@@ -264,9 +304,12 @@ async fn find_start(shared: &Shared, room: &RoomName, since: Option<Position>) -
             Err(e) => failed(e),
         };
     };
-    match shared.history.read(room, Range::After(since.offset), MAX_PAGE).await {
+    let max_bytes = shared.page_bytes();
+    let range = Range::After(since.offset);
+    match shared.history.read(room, range, MAX_PAGE).await {
         Err(e) => return failed(e),
         Ok(page) => {
+            let page = page.fit(range, max_bytes);
             let covered = page.head.epoch == since.epoch
                 && since.offset <= page.head.offset
                 && since.offset + 1 >= page.oldest;

@@ -19,6 +19,7 @@ use std::{
 
 use actix::{Actor, AsyncContext, Context, Handler};
 use hubbub_protocol::{
+    close::CloseCode,
     error::{ErrorCode, HubError},
     event::{Event, Left, Reply, ReplyId},
     id::{MessageId, RoomName, SessionId},
@@ -52,12 +53,15 @@ pub struct RoomServer {
     /// What members asked for that are not live yet: it is done once they are, so
     /// that who joins and publishes in one breath hears itself.
     held: HashMap<(SessionId, RoomName), Vec<RoomRequest>>,
+    held_count: usize,
     /// Who sent what is on its way through the store.
     origins: Origins,
 }
 
 /// Requests held for one member that is not live yet; one more is `unavailable`.
-const MAX_HELD: usize = 256;
+const MAX_HELD: usize = 64;
+/// Requests held for all members of a worker.
+const MAX_HELD_IN_ALL: usize = 4096;
 
 impl RoomServer {
     /// Starts the room server of the current thread and adds it to the relay.
@@ -72,6 +76,7 @@ impl RoomServer {
                 sessions: HashMap::new(),
                 table: RoomTable::default(),
                 held: HashMap::new(),
+                held_count: 0,
                 origins: Origins::default(),
             }
         })
@@ -104,7 +109,8 @@ impl RoomServer {
             {
                 (session, room, reply)
             }
-            RoomRequest::Emit { session, room, reply, .. } => (session, room, reply),
+            RoomRequest::Emit { session, room, reply, .. }
+            | RoomRequest::Join { session, room, reply, .. } => (session, room, reply),
             _ => return Some(request),
         };
         let member = self.table.room(room).and_then(|r| r.members.get(session.id));
@@ -112,11 +118,12 @@ impl RoomServer {
             return Some(request);
         }
         let held = self.held.entry((session.id, room.clone())).or_default();
-        if held.len() >= MAX_HELD {
+        if held.len() >= MAX_HELD || self.held_count >= MAX_HELD_IN_ALL {
             let e = HubError::unavailable("too many requests wait for the join; try again");
             session.reply(reply, &Err(e));
         } else {
             held.push(request);
+            self.held_count += 1;
         }
         None
     }
@@ -124,7 +131,20 @@ impl RoomServer {
     /// A member is live, or gone: what was held for it goes on.
     fn release(&mut self, session: SessionId, room: &RoomName, ctx: &mut Context<Self>) {
         for request in self.held.remove(&(session, room.clone())).unwrap_or_default() {
+            self.held_count -= 1;
             self.request(request, ctx);
+        }
+    }
+
+    /// Runs a step that began outside a message; a panic in it ends there.
+    fn contained(
+        &mut self,
+        ctx: &mut Context<Self>,
+        step: impl FnOnce(&mut Self, &mut Context<Self>),
+    ) {
+        let shared = self.shared.clone();
+        if contain(&shared, "room_server", || step(self, ctx)).is_none() {
+            self.rebuild(ctx);
         }
     }
 
@@ -165,7 +185,11 @@ impl RoomServer {
     fn exit(&mut self, room: &RoomName, session: &Arc<SessionHandle>) {
         session.left(room);
         for request in self.held.remove(&(session.id, room.clone())).unwrap_or_default() {
-            if let RoomRequest::Publish { reply, .. } | RoomRequest::Emit { reply, .. } = request {
+            self.held_count -= 1;
+            if let RoomRequest::Publish { reply, .. }
+            | RoomRequest::Emit { reply, .. }
+            | RoomRequest::Join { reply, .. } = request
+            {
                 let e = HubError::new(ErrorCode::NotAMember, "the session left the room");
                 session.reply(&reply, &Err(e));
             }
@@ -371,8 +395,9 @@ impl Handler<RoomRequest> for RoomServer {
         let injected = shared.settings.fault_injection && is_panic_request(&request);
         let unanswered = match &request {
             RoomRequest::Emit { session, reply, .. } if reply.is_some() => {
-                Some((session.clone(), reply.clone()))
+                Some((session.clone(), Some(reply.clone())))
             }
+            RoomRequest::Join { session, .. } => Some((session.clone(), None)),
             _ => None,
         };
         let step = || {
@@ -380,9 +405,14 @@ impl Handler<RoomRequest> for RoomServer {
             self.request(request, ctx);
         };
         if contain(&shared, "room_server", step).is_none() {
-            if let Some((session, reply)) = unanswered {
-                let e = HubError::unavailable("the hub failed; try again");
-                session.reply(&reply, &Err(e));
+            match unanswered {
+                Some((session, Some(reply))) => {
+                    let e = HubError::unavailable("the hub failed; try again");
+                    session.reply(&reply, &Err(e));
+                }
+                // How far its join got is not known: it comes back and joins anew.
+                Some((session, None)) => session.close(CloseCode::HubFailure),
+                None => {}
             }
             self.rebuild(ctx);
         }

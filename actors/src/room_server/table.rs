@@ -28,6 +28,8 @@ pub struct Member<M> {
     pub live: bool,
     /// The newest offset it was given.
     pub cursor: u64,
+    /// Which joining made it, so that what was begun for an older one ends.
+    pub ticket: u64,
 }
 
 /// One room.
@@ -101,11 +103,12 @@ pub enum GoLive {
 /// The rooms of one worker.
 pub struct RoomTable<M> {
     rooms: HashMap<RoomName, Room<M>>,
+    tickets: u64,
 }
 
 impl<M> Default for RoomTable<M> {
     fn default() -> Self {
-        Self { rooms: HashMap::new() }
+        Self { rooms: HashMap::new(), tickets: 0 }
     }
 }
 
@@ -153,7 +156,9 @@ impl<M> RoomTable<M> {
             joining = Joining::First;
             Room::new()
         });
-        let new = entry.members.insert(id, Member { who, live: false, cursor: 0 });
+        self.tickets += 1;
+        let member = Member { who, live: false, cursor: 0, ticket: self.tickets };
+        let new = entry.members.insert(id, member);
         if new { joining } else { Joining::Already }
     }
 
@@ -167,6 +172,11 @@ impl<M> RoomTable<M> {
             self.rooms.remove(room);
         }
         (member, empty)
+    }
+
+    /// Which joining made a membership; none if there is none.
+    pub fn ticket(&self, room: &RoomName, id: SessionId) -> Option<u64> {
+        self.rooms.get(room)?.members.get(id).map(|m| m.ticket)
     }
 
     /// Whether a session is a member, live or about to be.
@@ -266,12 +276,15 @@ impl<M> RoomTable<M> {
             }
         }
         let at = entry.position.filter(|at| at.epoch == head.epoch).map_or(0, |at| at.offset);
-        let more = has_more || (seen > at && at < head.offset);
-        if more {
-            entry.repairing = Some(seen);
-        } else if at < head.offset {
+        // One that arrived after the page was read is read with the next.
+        let late = seen > at.max(head.offset);
+        if !has_more && at < head.offset {
             // What lies between was trimmed away; go on from the head.
             entry.position = Some(head);
+        }
+        let more = has_more || late;
+        if more {
+            entry.repairing = Some(if late { at.max(head.offset) } else { seen });
         }
         (fresh, more)
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     messages::{PresenceUpdate, RoomRequest},
-    ports::{Audience, Broadcast, Bus, Range},
+    ports::{Audience, Broadcast, Range},
 };
 
 impl Session {
@@ -101,7 +101,7 @@ impl Session {
             }
             (audience, _) => {
                 self.shared.metrics.volatile.inc();
-                self.shared.relay.broadcast(Broadcast {
+                self.shared.relay_all(&Broadcast {
                     to: audience.unwrap_or(Audience::Everyone),
                     event: Arc::new(Event::Volatile(custom)),
                     except: (!event.echo).then_some(handle.id),

@@ -210,10 +210,7 @@ impl Session {
         }
         let max = self.shared.settings.max_rooms_per_session;
         if !handle.is_in(&join.room) && handle.room_count() >= max {
-            return Err(HubError::new(
-                ErrorCode::TooManyRooms,
-                format!("a session may be in {max} rooms"),
-            ));
+            return Err(too_many_rooms(max));
         }
         let request = RoomRequest::Join {
             session: handle.clone(),
@@ -231,7 +228,7 @@ impl Session {
                 let room = join.room;
                 return Ok(Some(Box::pin(async move {
                     let refusal = match decision.await {
-                        Ok(true) => match enter(&worker.room_server, &handle, room, request) {
+                        Ok(true) => match enter(&worker.room_server, &handle, room, request, max) {
                             Ok(()) => return,
                             Err(e) => e,
                         },
@@ -245,7 +242,7 @@ impl Session {
         if !allowed {
             return Err(forbidden());
         }
-        enter(&self.worker.room_server, handle, join.room, request)?;
+        enter(&self.worker.room_server, handle, join.room, request, max)?;
         Ok(None)
     }
 
@@ -374,8 +371,13 @@ impl Session {
         let place = read_place(handle)?;
         let (handle, reply) = (handle.clone(), reply.clone());
         let page = self.shared.history.read(&q.room, range, q.limit);
+        let max_bytes = self.shared.page_bytes();
         actix_rt::spawn(async move {
-            let answer = page.await.map_err(HubError::from).map(|page| Reply::History {
+            let page = page.await.map(|page| page.fit(range, max_bytes));
+            // What is told next must fit behind what waits already.
+            let outbound = &handle.connection.outbound;
+            std::future::poll_fn(|cx| outbound.poll_below(1, cx.waker())).await;
+            let answer = page.map_err(HubError::from).map(|page| Reply::History {
                 room: q.room,
                 epoch: page.head.epoch,
                 messages: page.records,
@@ -423,8 +425,13 @@ fn enter(
     handle: &SessionHandle,
     room: RoomName,
     request: RoomRequest,
+    max: usize,
 ) -> Result<(), HubError> {
     let new = !handle.is_in(&room);
+    // Again: others may have been let in while this one was decided.
+    if new && handle.room_count() >= max {
+        return Err(too_many_rooms(max));
+    }
     handle.entered(room.clone());
     room_server.try_send(request).map_err(|_| {
         if new {
@@ -441,6 +448,10 @@ pub(super) fn read_place(handle: &Arc<SessionHandle>) -> Result<ReadPlace, HubEr
     handle.read_place(MAX_READS).ok_or_else(|| {
         HubError::new(ErrorCode::RateLimited, "too many requests wait for an answer")
     })
+}
+
+fn too_many_rooms(max: usize) -> HubError {
+    HubError::new(ErrorCode::TooManyRooms, format!("a session may be in {max} rooms"))
 }
 
 fn forbidden() -> HubError {

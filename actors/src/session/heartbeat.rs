@@ -47,6 +47,8 @@ pub enum Verdict {
 
 /// Judges a connection and says when to look again at the latest.
 pub fn judge(v: &Vitals, now: u64, s: &HeartbeatSettings) -> (Verdict, u64) {
+    // A clock that was set back must not make anybody immortal.
+    let v = &Vitals { last_seen: v.last_seen.min(now), ..*v };
     if now >= v.auth_deadline || now >= v.expires_at {
         return (Verdict::Close(CloseCode::Unauthorized), u64::MAX);
     }
@@ -101,8 +103,18 @@ impl<T> Wheel<T> {
         self.len += 1;
     }
 
-    /// Takes out what is due at `now`.
+    /// Takes everything out.
+    pub fn take_all(&mut self) -> Vec<T> {
+        self.len = 0;
+        self.ticks.iter_mut().flat_map(std::mem::take).collect()
+    }
+
+    /// Takes out what is due at `now`; everything, if the clock was set back.
     pub fn advance(&mut self, now: u64) -> Vec<T> {
+        if now + self.tick_ms < self.start {
+            self.start = now;
+            return self.take_all();
+        }
         let mut due = Vec::new();
         let mut turned = 0;
         while self.start + self.tick_ms <= now && turned < self.ticks.len() {

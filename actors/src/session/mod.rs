@@ -117,6 +117,12 @@ impl Session {
             self.outbound().close(CloseCode::Forbidden);
             return None;
         }
+        if self.shared.is_draining() {
+            let e = HubError::unavailable("the node is draining; connect to another one");
+            self.refuse(reply, e);
+            self.outbound().close(CloseCode::Draining);
+            return None;
+        }
         self.accept(&identity);
         let handle = Arc::new(SessionHandle::new(
             SessionId(uuid::Uuid::now_v7()),

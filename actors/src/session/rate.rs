@@ -36,7 +36,11 @@ impl Rate {
             Box::new(RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)))
         });
         let burst = if burst == 0 { per_second } else { burst };
-        Self { limiter, strikes: 0, max_strikes: (burst * STRIKE_BURSTS).max(MIN_STRIKES) }
+        Self {
+            limiter,
+            strikes: 0,
+            max_strikes: burst.saturating_mul(STRIKE_BURSTS).max(MIN_STRIKES),
+        }
     }
 
     /// Counts a request.
