@@ -73,6 +73,11 @@ impl<S: Socket> Stream for Inbound<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        // The actor takes a few frames a turn: what is read and not taken must not
+        // pile up. Of the last frame only a part may be there.
+        if this.guard.frames() > this.connection.frames_taken() + 1 {
+            return Poll::Pending;
+        }
         // Who does not take its answers is not asked for more. What is above the
         // mark either drains or ends by the stall timer or the bound, so a client
         // that is merely slow goes on being heard.

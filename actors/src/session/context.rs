@@ -96,6 +96,7 @@ impl Session {
 
 impl StreamHandler<Result<ws::Message, ProtocolError>> for Session {
     fn handle(&mut self, item: Result<ws::Message, ProtocolError>, ctx: &mut Self::Context) {
+        self.connection.took_frame();
         if self.outbound().closing().is_some() {
             // Whatever still comes is not ours to answer.
             return;

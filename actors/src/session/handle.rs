@@ -79,6 +79,7 @@ pub struct Connection {
     warned: AtomicU64,
     violation: Mutex<Option<CloseCode>>,
     watches: AtomicU64,
+    handled: AtomicU64,
 }
 
 impl Connection {
@@ -95,7 +96,19 @@ impl Connection {
             warned: 0.into(),
             violation: Mutex::default(),
             watches: 0.into(),
+            handled: 0.into(),
         }
+    }
+
+    /// The session took one frame.
+    pub(super) fn took_frame(&self) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many frames the session has taken: the transport reads no further while
+    /// whole frames wait.
+    pub fn frames_taken(&self) -> u64 {
+        self.handled.load(Ordering::Relaxed)
     }
 
     /// The heart looks at it anew: gives the number of this watch; entries of
