@@ -20,7 +20,7 @@ use hubbub_actors::{
 use hubbub_protocol::close::CloseCode;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::socket::Socket;
+use super::{limits::Place, socket::Socket};
 
 /// How long a closed connection waits for the client's side of the close.
 const LINGER: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ pub struct Driver<S> {
     pub(super) shared: Arc<Shared>,
     pub(super) turn: Rc<Cell<bool>>,
     pub(super) stall_timeout: Duration,
+    /// The connection's place under the limits, given back at the end.
+    pub(super) place: Place,
 }
 
 /// Watches that the client takes something while something waits.
@@ -63,24 +65,31 @@ impl Stall {
 }
 
 impl<S: Socket> Driver<S> {
-    /// Drives the connection until it ends; `session` is the session's actor.
-    pub async fn run(self, session: Actor) -> Reason {
+    /// Drives the connection until it ends, and counts it.
+    ///
+    /// This is the whole task of a connection. It is not wrapped in another future,
+    /// which would hold everything twice for as long as the connection is idle.
+    pub async fn run(self, session: Actor) {
         let mut session = Some(session);
         let mut stall = Stall::default();
         let mut closing: Option<Instant> = None;
         let reason =
             std::future::poll_fn(|cx| self.poll(cx, &mut session, &mut stall, &mut closing)).await;
-        if let Some(reason) = reason {
+        let cut = reason.is_some();
+        let reason = reason.unwrap_or_else(|| self.outbound.reason());
+        if cut {
             self.outbound.fail(reason);
-            return reason;
         }
         // Whatever still runs of the session ends here.
         drop(session);
-        let reason = self.outbound.reason();
-        // On its own, so that its memory is not part of every idle connection's.
-        Box::pin(self.linger()).await;
-        self.outbound.fail(reason);
-        reason
+        if !cut {
+            // On its own, so that its memory is not part of every idle connection's.
+            Box::pin(linger(self.socket)).await;
+            self.outbound.fail(reason);
+        }
+        self.shared.metrics.closed.with_label_values(&[reason]).inc();
+        self.shared.metrics.connections.dec();
+        drop(self.place);
     }
 
     /// One turn. Ready with a reason if the connection is to be cut, with none if
@@ -144,28 +153,28 @@ impl<S: Socket> Driver<S> {
     fn cut(&self) -> Reason {
         self.outbound.reason()
     }
+}
 
-    /// Says that nothing more comes and waits a moment for the client's side, so
-    /// that the last frames are not lost to a reset.
-    async fn linger(&self) {
-        let mut scratch = [0; 1024];
-        let mut budget = 256;
-        let mut shut = false;
-        let end = std::future::poll_fn(|cx| {
+/// Says that nothing more comes and waits a moment for the client's side, so
+/// that the last frames are not lost to a reset.
+async fn linger<S: Socket>(socket: Rc<S>) {
+    let mut scratch = [0; 1024];
+    let mut budget = 256;
+    let mut shut = false;
+    let end = std::future::poll_fn(|cx| {
+        if !shut {
+            shut = std::task::ready!(socket.poll_shutdown(cx)).is_ok();
             if !shut {
-                shut = std::task::ready!(self.socket.poll_shutdown(cx)).is_ok();
-                if !shut {
-                    return Poll::Ready(());
-                }
+                return Poll::Ready(());
             }
-            loop {
-                match std::task::ready!(self.socket.poll_read(cx, &mut scratch)) {
-                    Ok(n) if n > 0 && budget > 0 => budget -= 1,
-                    _ => return Poll::Ready(()),
-                }
+        }
+        loop {
+            match std::task::ready!(socket.poll_read(cx, &mut scratch)) {
+                Ok(n) if n > 0 && budget > 0 => budget -= 1,
+                _ => return Poll::Ready(()),
             }
-        });
-        // Whether it ended by itself or the time was over comes to the same.
-        let _ = tokio::time::timeout(LINGER, end).await;
-    }
+        }
+    });
+    // Whether it ended by itself or the time was over comes to the same.
+    let _ = tokio::time::timeout(LINGER, end).await;
 }

@@ -265,16 +265,9 @@ impl Transport {
         self.worker.link.heart.do_send(Watch { connection, format: accepted.format });
         shared.metrics.connections.inc();
         let stall_timeout = Duration::from_millis(self.config.session.stall_timeout_ms);
-        let driver = Driver { socket, outbound, shared: shared.clone(), turn, stall_timeout };
         let place = accepted.place;
-        let actor = Box::pin(session::start(session, inbound));
-        let task = async move {
-            let reason = driver.run(actor).await;
-            shared.metrics.connections.dec();
-            shared.metrics.closed.with_label_values(&[reason]).inc();
-            drop(place);
-        };
-        actix_web::rt::spawn(task);
+        let driver = Driver { socket, outbound, shared, turn, stall_timeout, place };
+        actix_web::rt::spawn(driver.run(Box::pin(session::start(session, inbound))));
     }
 }
 

@@ -11,6 +11,7 @@ use hubbub_protocol::{
     id::{RoomName, SessionId, UserId},
     timestamp::Timestamp,
 };
+use smallvec::{SmallVec, smallvec};
 
 /// What a change has to be told, and to whom.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub struct PresenceSettings {
 struct User {
     username: Option<Arc<str>>,
     /// In the order they opened.
-    sessions: Vec<(SessionId, Status)>,
+    sessions: SmallVec<[(SessionId, Status); 1]>,
     rooms: Vec<(RoomName, Use)>,
     /// When the grace after the last session ends.
     offline_at: u64,
@@ -62,7 +63,7 @@ impl User {
 #[derive(Default)]
 struct Use {
     /// The user's sessions in it; none while a grace runs.
-    sessions: Vec<SessionId>,
+    sessions: SmallVec<[SessionId; 1]>,
     /// When that grace ends.
     leave_at: u64,
 }
@@ -128,7 +129,6 @@ impl PresenceTable {
         if username.is_some() {
             entry.username = username.cloned();
         }
-        entry.sessions.reserve_exact(1);
         entry.sessions.push((session, Status::Online));
         self.presence(user, now, true)
     }
@@ -197,7 +197,7 @@ impl PresenceTable {
             Some(usage) => usage.sessions.push(session),
             None => {
                 entry.rooms.reserve_exact(1);
-                entry.rooms.push((room.clone(), Use { sessions: vec![session], leave_at: 0 }));
+                entry.rooms.push((room.clone(), Use { sessions: smallvec![session], leave_at: 0 }));
             }
         }
         let users = self.rooms.entry(room.clone()).or_default();
