@@ -18,7 +18,7 @@ use std::{
 use hubbub_actors::{
     embedded::EmbeddedHistory,
     history::{HistoryConfig, NoObserver},
-    ports::{Append, Broadcast, Bus, History, IdempotencyKey, StoreError},
+    ports::{Append, Bus, History, IdempotencyKey, StoreError},
 };
 use hubbub_protocol::{
     error::HubError,
@@ -31,7 +31,6 @@ struct Nowhere;
 
 impl Bus for Nowhere {
     fn stored(&self, _: &[Arc<Stored>]) {}
-    fn broadcast(&self, _: Broadcast) {}
 }
 
 /// User and system time of this process.

@@ -25,10 +25,7 @@ use crate::{
     embedded::EmbeddedHistory,
     history::{HistoryConfig, KEY_TTL_MS, NoObserver},
     memory::MemoryHistory,
-    ports::{
-        Append, Appended, Broadcast, Bus, History, IdempotencyKey, Page, PortFuture, Range,
-        StoreError,
-    },
+    ports::{Append, Appended, Bus, History, IdempotencyKey, Page, PortFuture, Range, StoreError},
 };
 
 /// Where the clock of the tests starts.
@@ -49,8 +46,6 @@ impl Bus for TestBus {
     fn stored(&self, records: &[Arc<Stored>]) {
         self.0.lock().extend_from_slice(records);
     }
-
-    fn broadcast(&self, _: Broadcast) {}
 }
 
 /// A history under test and what stands around it.

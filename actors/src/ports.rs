@@ -190,13 +190,28 @@ pub enum Audience {
     Everyone,
 }
 
-/// Carries what was published to the room servers that have members for it: of
-/// this process, or of the cluster.
+/// Carries stored records from a history to the room servers that have members for
+/// them.
 pub trait Bus: Send + Sync + 'static {
     /// Hands over records in the order of their offsets, after they are durable.
     fn stored(&self, records: &[Arc<Stored>]);
+}
 
-    /// Hands over something volatile: at most once, no order promised between
-    /// senders.
-    fn broadcast(&self, broadcast: Broadcast);
+/// Connects the room servers: of this process, or of the cluster. On one node the
+/// [`Relay`](crate::relay::Relay) is all there is to it; between nodes a bridge
+/// stands around the relay, hears the rooms that this node has members in, and
+/// passes broadcasts on.
+pub trait RoomBus: Send + Sync + 'static {
+    /// A worker has its first member in a room; says whether it is the first of
+    /// this node.
+    fn subscribe(&self, room: &RoomName, worker: usize) -> bool;
+
+    /// A worker's last member left a room; says whether it was the last of this
+    /// node.
+    fn unsubscribe(&self, room: &RoomName, worker: usize) -> bool;
+
+    /// Hands over something volatile, but not to the worker it comes from: at most
+    /// once, no order promised between senders. Says whether some worker was too
+    /// far behind to get it.
+    fn broadcast(&self, broadcast: &Broadcast, from: Option<usize>) -> bool;
 }

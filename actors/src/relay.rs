@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     messages::RoomDelivery,
-    ports::{Audience, Broadcast, Bus},
+    ports::{Audience, Broadcast, Bus, RoomBus},
 };
 
 /// Most workers of a node.
@@ -73,35 +73,6 @@ impl Relay {
         &self.interest[self.hasher.hash_one(room) as usize % SHARDS]
     }
 
-    /// A worker has its first member in a room; says whether it is the first of
-    /// the node.
-    pub fn subscribe(&self, room: &RoomName, worker: usize) -> bool {
-        let mut interest = self.shard(room).lock();
-        let mask = interest.entry(room.clone()).or_insert(0);
-        let first = *mask == 0;
-        *mask |= 1 << worker;
-        if first && !room.is_reserved() {
-            self.rooms.fetch_add(1, Ordering::Relaxed);
-        }
-        first
-    }
-
-    /// A worker's last member left a room; says whether it was the last of the
-    /// node.
-    pub fn unsubscribe(&self, room: &RoomName, worker: usize) -> bool {
-        let mut interest = self.shard(room).lock();
-        let Some(mask) = interest.get_mut(room) else { return false };
-        *mask &= !(1 << worker);
-        let last = *mask == 0;
-        if last {
-            interest.remove(room);
-            if !room.is_reserved() {
-                self.rooms.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        last
-    }
-
     fn mask(&self, room: &RoomName) -> u64 {
         self.shard(room).lock().get(room).copied().unwrap_or(0)
     }
@@ -119,29 +90,6 @@ impl Relay {
     /// Whether a worker is so far behind that publishes must be refused.
     pub fn is_congested(&self) -> bool {
         self.workers.read().iter().any(|w| w.backlog.load(Ordering::Relaxed) > MAX_BACKLOG)
-    }
-
-    /// Hands a broadcast to the workers that have members for it, but not to the
-    /// one it comes from. Answers whether a worker was too far behind to get it.
-    pub fn relay(&self, broadcast: &Broadcast, from: Option<usize>) -> bool {
-        let mask = match &broadcast.to {
-            Audience::Room(room) => self.mask(room),
-            Audience::Rooms(rooms) => rooms.iter().fold(0, |mask, room| mask | self.mask(room)),
-            Audience::Everyone => u64::MAX,
-        };
-        let mut skipped = false;
-        for (i, worker) in self.workers.read().iter().enumerate() {
-            if mask & (1 << i) == 0 || Some(i) == from {
-                continue;
-            }
-            if worker.backlog.fetch_add(1, Ordering::Relaxed) > MAX_BACKLOG {
-                worker.backlog.fetch_sub(1, Ordering::Relaxed);
-                skipped = true;
-                continue;
-            }
-            worker.room_server.do_send(RoomDelivery::Broadcast(broadcast.clone()));
-        }
-        skipped
     }
 }
 
@@ -164,8 +112,52 @@ impl Bus for Relay {
             }
         }
     }
+}
 
-    fn broadcast(&self, broadcast: Broadcast) {
-        self.relay(&broadcast, None);
+impl RoomBus for Relay {
+    fn subscribe(&self, room: &RoomName, worker: usize) -> bool {
+        let mut interest = self.shard(room).lock();
+        let mask = interest.entry(room.clone()).or_insert(0);
+        let first = *mask == 0;
+        *mask |= 1 << worker;
+        if first && !room.is_reserved() {
+            self.rooms.fetch_add(1, Ordering::Relaxed);
+        }
+        first
+    }
+
+    fn unsubscribe(&self, room: &RoomName, worker: usize) -> bool {
+        let mut interest = self.shard(room).lock();
+        let Some(mask) = interest.get_mut(room) else { return false };
+        *mask &= !(1 << worker);
+        let last = *mask == 0;
+        if last {
+            interest.remove(room);
+            if !room.is_reserved() {
+                self.rooms.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        last
+    }
+
+    fn broadcast(&self, broadcast: &Broadcast, from: Option<usize>) -> bool {
+        let mask = match &broadcast.to {
+            Audience::Room(room) => self.mask(room),
+            Audience::Rooms(rooms) => rooms.iter().fold(0, |mask, room| mask | self.mask(room)),
+            Audience::Everyone => u64::MAX,
+        };
+        let mut skipped = false;
+        for (i, worker) in self.workers.read().iter().enumerate() {
+            if mask & (1 << i) == 0 || Some(i) == from {
+                continue;
+            }
+            if worker.backlog.fetch_add(1, Ordering::Relaxed) > MAX_BACKLOG {
+                worker.backlog.fetch_sub(1, Ordering::Relaxed);
+                skipped = true;
+                continue;
+            }
+            worker.room_server.do_send(RoomDelivery::Broadcast(broadcast.clone()));
+        }
+        skipped
     }
 }

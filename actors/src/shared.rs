@@ -27,7 +27,7 @@ use crate::{
     messages::{GetMembers, PresenceUpdate},
     metrics::Metrics,
     outbound::{Class, WhenFull},
-    ports::{Broadcast, History},
+    ports::{Broadcast, History, RoomBus},
     presence_tracker::PresenceSettings,
     relay::Relay,
     session::{Grants, HeartbeatSettings, Identity},
@@ -107,8 +107,10 @@ pub struct Shared {
     pub policy: RoomPolicy,
     /// The durable history of rooms.
     pub history: Arc<dyn History>,
-    /// Carries what was published to the room servers.
+    /// The room servers of this node.
     pub relay: Arc<Relay>,
+    /// Connects them, with those of other nodes where there are any.
+    pub bus: Arc<dyn RoomBus>,
     pub(crate) formats: Vec<Format>,
     pub(crate) tracker: OnceLock<TrackerLink>,
     pub(crate) bans: Bans,
@@ -151,7 +153,7 @@ impl Shared {
     /// Hands something volatile to every worker; what a worker that is far behind
     /// does not get is counted.
     pub(crate) fn relay_all(&self, broadcast: &Broadcast) {
-        if self.relay.relay(broadcast, None) {
+        if self.bus.broadcast(broadcast, None) {
             self.metrics.dropped.with_label_values(&["congested"]).inc();
         }
     }

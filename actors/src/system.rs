@@ -30,7 +30,7 @@ use crate::{
     },
     metrics::Metrics,
     outbound::FlushList,
-    ports::{Append, Appended, Audience, Broadcast, History, IdempotencyKey, Page, Range},
+    ports::{Append, Appended, Audience, Broadcast, History, IdempotencyKey, Page, Range, RoomBus},
     presence_tracker::PresenceTracker,
     relay::Relay,
     room_server::RoomServer,
@@ -54,8 +54,10 @@ pub struct Parts {
     pub policy: RoomPolicy,
     /// The durable history; it must hand what it stores to `relay`.
     pub history: Arc<dyn History>,
-    /// The bus of the node.
+    /// The room servers of the node.
     pub relay: Arc<Relay>,
+    /// Connects them, with those of other nodes where there are any.
+    pub bus: Arc<dyn RoomBus>,
     /// The formats that sessions may speak.
     pub formats: Vec<Format>,
 }
@@ -95,6 +97,7 @@ impl Hub {
             policy: parts.policy,
             history: parts.history,
             relay: parts.relay,
+            bus: parts.bus,
             formats: parts.formats,
             tracker: OnceLock::new(),
             bans: Bans::default(),

@@ -57,6 +57,7 @@ async fn run(config: Arc<Config>) -> Result<(), String> {
         authenticator: Arc::new(wiring::Tokens::new(verifier, clock)),
         policy: wiring::policy(&config),
         history,
+        bus: relay.clone(),
         relay,
         formats: wiring::formats(&config)?,
     });

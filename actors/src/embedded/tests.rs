@@ -25,7 +25,7 @@ use crate::{
         TestBus, key, offsets, publish, publish_with, read, record, room, start, test_clock, wait,
     },
     history::{HistoryConfig, NoObserver, StoreObserver},
-    ports::{Append, Broadcast, Bus, History, Range, StoreError},
+    ports::{Append, Bus, History, Range, StoreError},
 };
 
 fn open_at(
@@ -75,8 +75,6 @@ impl Bus for Gate {
         let _ = self.entered.send(());
         let _ = self.go_on.lock().recv_timeout(Duration::from_secs(20));
     }
-
-    fn broadcast(&self, _: Broadcast) {}
 }
 
 #[test]
@@ -222,7 +220,6 @@ fn a_panic_ends_only_its_batch() {
         fn stored(&self, _: &[Arc<Stored>]) {
             assert!(self.0.fetch_add(1, Ordering::SeqCst) != 1, "as the test wants");
         }
-        fn broadcast(&self, _: Broadcast) {}
     }
     let directory = tempfile::tempdir().unwrap();
     let bus = Arc::new(Touchy(AtomicUsize::new(0)));

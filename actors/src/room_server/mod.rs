@@ -174,7 +174,7 @@ impl RoomServer {
     fn enter(&mut self, room: &RoomName, session: &Arc<SessionHandle>) -> Joining {
         let joining = self.table.join(room, session.id, session.clone());
         if joining == Joining::First
-            && self.shared.relay.subscribe(room, self.worker)
+            && self.shared.bus.subscribe(room, self.worker)
             && !room.is_reserved()
         {
             self.shared.metrics.rooms.inc();
@@ -195,7 +195,7 @@ impl RoomServer {
             }
         }
         if self.table.leave(room, session.id).1
-            && self.shared.relay.unsubscribe(room, self.worker)
+            && self.shared.bus.unsubscribe(room, self.worker)
             && !room.is_reserved()
         {
             self.shared.metrics.rooms.dec();
@@ -293,7 +293,7 @@ impl RoomServer {
             except_user: None,
         };
         self.hand_out(&broadcast, Some(session.id));
-        if self.shared.relay.relay(&broadcast, Some(self.worker)) {
+        if self.shared.bus.broadcast(&broadcast, Some(self.worker)) {
             self.shared.metrics.dropped.with_label_values(&["congested"]).inc();
         }
         if reply.is_some() {

@@ -95,6 +95,7 @@ impl Node {
             authenticator: Arc::new(NoTokens),
             policy: RoomPolicy::Open,
             history: Arc::new(history),
+            bus: relay.clone(),
             relay,
             formats: vec![Format::Json],
         });
