@@ -120,6 +120,7 @@ impl<S: Socket> Driver<S> {
             // Its traces go at once; what waits is still written.
             *session = None;
             *closing = Some(Instant::now());
+            stall.timer = None;
         }
         let drained = if self.outbound.needs_driver() || self.socket.writer().is_none() || ends {
             self.socket.drain(cx, &self.outbound)
@@ -137,7 +138,9 @@ impl<S: Socket> Driver<S> {
                 if ends || session.is_none() { Poll::Ready(None) } else { Poll::Pending }
             }
             Drained::Blocked => {
-                if stall.check(cx, &self.outbound, self.stall_timeout) {
+                let timeout =
+                    if ends { CLOSING.min(self.stall_timeout) } else { self.stall_timeout };
+                if stall.check(cx, &self.outbound, timeout) {
                     return Poll::Ready(Some(if ends { self.cut() } else { "stalled" }));
                 }
                 if closing.is_some_and(|since| since.elapsed() > CLOSING) {

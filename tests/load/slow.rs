@@ -123,9 +123,9 @@ fn a_full_queue_disconnects_with_its_code() {
     let hub = Hub::start(&[UNLIMITED, ("HUBBUB__SESSION__OUTBOUND_MAX_BYTES", "262144")]);
     let mut slow = narrow_member(&hub, "slow");
     flood_past(&hub, 2);
-    hub.metric_until("hubbub_closed_total", &["too_slow"], |n| n == 1.0);
-    // Once it reads again it learns why.
+    // Once it reads again it learns why. (Had it not, the stall timer would end it.)
     slow.expect_close(4413);
+    hub.metric_until("hubbub_closed_total", &["too_slow"], |n| n == 1.0);
 }
 
 #[test]
