@@ -37,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(whole.control_frames() <= whole.frames());
     assert!(whole.frames() <= data.len() as u64 / 2);
     if let Err(error) = answer {
-        assert!(matches!(error.close_code(), 1002 | 1009));
+        assert!(matches!(error.close_code(), 1002 | 1007 | 1009));
         assert_eq!(whole.inspect(&[0x81]), Err(error));
     }
 
