@@ -1,7 +1,7 @@
 // A real hub and a real browser for the tests in this folder.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,7 +9,11 @@ import { chromium } from 'playwright-core';
 
 const HUB = process.env.HUBBUB_BIN ?? join(import.meta.dirname, '../../target/debug/hubbub');
 const BROWSER = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
+/** A folder with the page's files, used in place of those in the hub: to work on the page without building the hub. */
+const PAGE_DIR = process.env.PAGE_DIR;
 const START_MS = 15_000;
+/** Above the hub's own bound on a drain. */
+const DRAIN_MS = 30_000;
 
 /** A hub process with a data directory that outlives it. */
 export class Hub {
@@ -37,8 +41,6 @@ export class Hub {
         HUBBUB__SERVER__LISTEN: this.#listen,
         HUBBUB__HISTORY__PATH: join(this.#dir, 'data'),
         HUBBUB__LOG__FORMAT: 'json',
-        // A test types faster than any person: ninety messages in two seconds.
-        HUBBUB__LIMITS__MESSAGES_PER_SECOND: '0',
       },
     });
     this.#process = child;
@@ -79,6 +81,23 @@ export class Hub {
     await gone;
   }
 
+  /** SIGTERM: the hub says goodbye, finishes what it has and ends. Gives its exit code. */
+  async drain() {
+    const child = this.#process;
+    const gone = once(child, 'exit');
+    child.kill('SIGTERM');
+    let timer;
+    try {
+      const late = new Promise((_, reject) => {
+        const fail = () => reject(new Error(`the hub did not end within ${DRAIN_MS} ms; its log:\n${this.#log.join('\n')}`));
+        timer = setTimeout(fail, DRAIN_MS);
+      });
+      return (await Promise.race([gone, late]))[0];
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   async close() {
     await this.kill();
     rmSync(this.#dir, { recursive: true, force: true });
@@ -94,8 +113,8 @@ function parse(line) {
 }
 
 /** The distribution's Chromium, told to talk to nobody by itself. */
-export function launch() {
-  return chromium.launch({
+export async function launch() {
+  const browser = await chromium.launch({
     executablePath: BROWSER,
     headless: true,
     args: [
@@ -107,8 +126,22 @@ export function launch() {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      // A page that did not come from the network may not call 127.0.0.1 otherwise.
+      ...(PAGE_DIR ? ['--disable-features=LocalNetworkAccessChecks'] : []),
     ],
   });
+  if (PAGE_DIR) {
+    const newContext = browser.newContext.bind(browser);
+    browser.newContext = async (options) => {
+      const context = await newContext(options);
+      await context.route(/^[^?]*:\d+\/(assets\/chat\.(js|css))?(#.*)?$/, async (route) => {
+        const name = new URL(route.request().url()).pathname.split('/').at(-1) || 'index.html';
+        await route.fulfill({ response: await route.fetch(), body: readFileSync(join(PAGE_DIR, name)) });
+      });
+      return context;
+    };
+  }
+  return browser;
 }
 
 /** One person at one window: an own browser context, a page, and what tests want to know of it. */

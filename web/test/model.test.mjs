@@ -41,6 +41,32 @@ describe('rows', () => {
   });
 });
 
+describe('rows of what waits', () => {
+  const now = new Date(2026, 2, 11, 9, 0);
+  const pending = (key, failed) => ({ key, content: key, at: now, failed });
+
+  it('tell the wait once, at the last', () => {
+    const r = room();
+    r.pending.push(pending('a'), pending('b'));
+    const lasts = () => rowsOf(r, 'me', false, now).filter((row) => row.kind === 'pending').map((row) => row.last);
+    assert.deepEqual(lasts(), [false, true]);
+    const before = rowsOf(r, 'me', false, now).at(-1).version;
+    r.pending.push(pending('c'));
+    assert.deepEqual(lasts(), [false, false, true]);
+    assert.notEqual(rowsOf(r, 'me', false, now).at(-2).version, before, 'drawn again without its note');
+  });
+
+  it('know an empty room from one with a past', () => {
+    const r = room();
+    const start = () => rowsOf(r, 'me', true, now).find((row) => row.kind === 'start');
+    const { version } = start();
+    assert.equal(start().empty, true);
+    r.pending.push(pending('a'));
+    assert.equal(start().empty, false);
+    assert.notEqual(start().version, version);
+  });
+});
+
 describe('a room', () => {
   it('counts as news only what came after the join, from others, unseen', () => {
     const r = room({ offset: 2, messages: [message(1), message(2)] });

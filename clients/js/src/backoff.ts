@@ -27,7 +27,7 @@ const REASONS: Record<number, string> = {
   4429: 'too many requests',
 };
 
-/** A close in words: the hub's own reason, or what the code means. */
+/** A close in words: what the code means, or the reason that came with a code unknown here. */
 export function closeReason(code: number, reason: string): string {
-  return reason || REASONS[code] || `closed with code ${code}`;
+  return REASONS[code] || reason || `closed with code ${code}`;
 }

@@ -4,6 +4,7 @@ import { HubbubError } from './errors.js';
 import { Outbox } from './outbox.js';
 import { frameError, Requests } from './requests.js';
 import { Rooms } from './rooms.js';
+import { Throttle } from './throttle.js';
 import { TypingNotifier } from './typing.js';
 import type {
   ClientOptions,
@@ -27,6 +28,7 @@ export class HubbubClient extends Emitter<EventMap> {
   readonly #requests = new Requests();
   readonly #outbox: Outbox;
   readonly #rooms: Rooms;
+  readonly #throttle: Throttle;
   readonly #typing = new Map<string, TypingNotifier>();
   /** Highest offset read per room that the hub has not confirmed. */
   readonly #reads = new Map<string, number>();
@@ -42,6 +44,7 @@ export class HubbubClient extends Emitter<EventMap> {
       up: () => void this.#up(),
       down: (code, final, reason) => this.#down(code, final, reason),
     });
+    this.#throttle = new Throttle(options.throttle ?? {}, (frame) => this.#trySend(frame));
     const request = (frame: Frame) => this.request(frame);
     this.#outbox = new Outbox(
       { ready: () => this.#ready, request, joining: (roomId) => this.#rooms.joining(roomId) },
@@ -103,6 +106,7 @@ export class HubbubClient extends Emitter<EventMap> {
     this.#typing.get(roomId)?.stop();
     this.#typing.delete(roomId);
     this.#reads.delete(roomId);
+    this.#throttle.clear(roomId);
     this.#rooms.forget(roomId, new HubbubError('closed', 'The room was left before it was joined.'));
     if (this.#connection.isUp) await this.request({ type: 'leave', roomId });
   }
@@ -113,7 +117,9 @@ export class HubbubClient extends Emitter<EventMap> {
    * failed to try it again.
    */
   send(roomId: string, content: string, { data, key = newKey() }: { data?: unknown; key?: string } = {}): Promise<Sent> {
-    this.#typing.get(roomId)?.stop();
+    const typing = this.#typing.get(roomId);
+    if (this.#ready) typing?.sent();
+    else typing?.stop();
     return this.#outbox.send({ type: 'message', roomId, content, data, key }, true);
   }
 
@@ -122,10 +128,13 @@ export class HubbubClient extends Emitter<EventMap> {
     return this.#outbox.send({ type: 'direct', userId, content }, false);
   }
 
-  /** Publishes a custom event; `volatile` ones are dropped without a connection and never stored. */
+  /**
+   * Publishes a custom event; `volatile` ones are dropped without a connection, never stored, and kept
+   * apart by `throttle`.
+   */
   async publish(roomId: string, name: string, data?: unknown, { volatile = false } = {}): Promise<void> {
     const frame: Frame = { type: 'event', roomId, name, data };
-    if (volatile) this.#trySend({ ...frame, volatile });
+    if (volatile) this.#throttle.offer({ ...frame, volatile });
     else await this.#outbox.send(frame, false);
   }
 
@@ -181,6 +190,7 @@ export class HubbubClient extends Emitter<EventMap> {
 
   #down(code: number, final: boolean, reason: string): void {
     this.#ready = false;
+    this.#throttle.clear();
     this.#rooms.down();
     if (code === 1009) this.#outbox.refuseInFlight(new HubbubError('too_large', 'The frame was too big for the hub.'));
     if (final) this.#outbox.clear(new HubbubError('closed', reason));

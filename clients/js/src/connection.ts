@@ -1,4 +1,5 @@
 import { backoffMs, closeReason, isTerminal } from './backoff.js';
+import { Batcher } from './batcher.js';
 import { HubbubError } from './errors.js';
 import type { Authenticated, ClientOptions, ConnectionState, Frame, TokenSource, WebSocketLike } from './types.js';
 import { byteLength, hubUrl } from './util.js';
@@ -7,6 +8,8 @@ import { byteLength, hubUrl } from './util.js';
 const STABLE_MS = 5_000;
 /** How long a probe waits for a sign of life before the connection counts as dead. */
 const PROBE_MS = 5_000;
+/** The same when the network says that it is gone. */
+const OFFLINE_PROBE_MS = 2_000;
 
 /** What the connection tells its owner. */
 export interface ConnectionHandler {
@@ -27,6 +30,7 @@ export class Connection {
   readonly #options: ClientOptions;
   readonly #handler: ConnectionHandler;
   readonly #maxFrameBytes: number;
+  readonly #batcher: Batcher;
   #socket: WebSocketLike | undefined;
   #up = false;
   #upSince = 0;
@@ -44,6 +48,7 @@ export class Connection {
     this.#options = options;
     this.#handler = handler;
     this.#maxFrameBytes = options.maxFrameBytes ?? 65_536;
+    this.#batcher = new Batcher(options.batchMs ?? 0, this.#maxFrameBytes, (text) => this.#socket?.send(text));
     this.token = options.token;
   }
 
@@ -79,13 +84,13 @@ export class Connection {
   }
 
   /** Sends a frame; throws `too_large` or `not_connected`. */
-  send(frame: object): void {
+  send(frame: Frame): void {
     const text = JSON.stringify(frame);
     if (byteLength(text) > this.#maxFrameBytes) {
       throw new HubbubError('too_large', `A frame may have ${this.#maxFrameBytes} bytes.`);
     }
     if (!this.#up || !this.#socket) throw new HubbubError('not_connected', 'There is no connection to the hub.');
-    this.#socket.send(text);
+    this.#batcher.add(frame, text);
   }
 
   async currentToken(): Promise<string | undefined> {
@@ -113,7 +118,7 @@ export class Connection {
     }
     this.#socket = socket;
     socket.onmessage = (event: { data: unknown }) => this.#receive(event.data);
-    socket.onclose = (event: { code: number; reason: string }) => this.#end(event.code, event.reason, false);
+    socket.onclose = (event: { code: number; reason: string }) => this.#end(event.code, closeReason(event.code, event.reason), false);
     socket.onerror = () => {};
   }
 
@@ -144,6 +149,9 @@ export class Connection {
   #end(code: number, reason: string, final: boolean): void {
     const socket = this.#socket;
     const wasUp = this.#up;
+    // What waits in the batch may still go when this side closes a connection that works.
+    if (final && wasUp) this.#batcher.flush();
+    this.#batcher.clear();
     this.#generation++;
     this.#up = false;
     this.#socket = undefined;
@@ -158,7 +166,7 @@ export class Connection {
         /* it was closing already */
       }
     }
-    const why = closeReason(code, reason);
+    const why = reason || closeReason(code, '');
     const asked = this.#retryAfterMs;
     this.#retryAfterMs = undefined;
     this.#patient = asked !== undefined;
@@ -176,7 +184,7 @@ export class Connection {
     if (stable) this.#attempt = 0;
     const { baseMs = 500, capMs = 30_000 } = this.#options.backoff ?? {};
     const delay = asked ?? backoffMs(this.#attempt, baseMs, capMs, this.#options.random ?? Math.random);
-    this.#setState({ status: 'reconnecting', attempt: this.#attempt++, retryAt: Date.now() + delay, reason: why });
+    this.#setState({ status: 'reconnecting', attempt: this.#attempt++, retryAt: Date.now() + delay, reason: why, code });
     if (wasUp) this.#handler.down(code, false, why);
     // A listener may have closed or hurried the client meanwhile.
     if (this.state.status === 'reconnecting' && this.state.retryAt !== null) {
@@ -189,8 +197,8 @@ export class Connection {
     this.#watch(this.#options.heartbeatMs ?? 25_000, () => this.#probe());
   }
 
-  #probe(): void {
-    this.#watch(PROBE_MS, () => this.#end(1006, '', false));
+  #probe(ms = PROBE_MS): void {
+    this.#watch(ms, () => this.#end(1006, '', false));
     try {
       this.send({ type: 'ping' });
     } catch {
@@ -215,9 +223,15 @@ export class Connection {
     else if (!this.#patient) this.retryNow();
   };
 
+  /** The network is gone, or only one of several: the hub's answer tells. */
+  readonly #offline = (): void => {
+    if (this.#up) this.#probe(OFFLINE_PROBE_MS);
+  };
+
   #watchPage(on: boolean): void {
     const change = on ? 'addEventListener' : 'removeEventListener';
     globalThis[change]?.('online', this.#wake);
+    globalThis[change]?.('offline', this.#offline);
     if (typeof document !== 'undefined') document[change]('visibilitychange', this.#wake);
   }
 }

@@ -121,8 +121,10 @@ export type ConnectionState =
       readonly attempt: number;
       /** When the next attempt starts, as epoch milliseconds; null while one is under way. */
       readonly retryAt: number | null;
-      /** Why the last connection or attempt ended. */
+      /** Why the last connection or attempt ended, in words. */
       readonly reason: string;
+      /** The WebSocket close code it ended with, 1006 when there was none; 1012: the hub restarts. */
+      readonly code: number;
     }
   | {
       readonly status: 'closed';
@@ -222,6 +224,16 @@ export interface ClientOptions {
    * 10 minutes for which the hub remembers keys.
    */
   queue?: { maxMessages?: number; maxAgeMs?: number };
+  /**
+   * Collects small messages and events for so many milliseconds and sends them in one frame: fewer
+   * frames for many small events, for so much more delay. Default 0: each goes at once.
+   */
+  batchMs?: number;
+  /**
+   * Shortest time between two volatile events of a name in a room, in milliseconds, such as
+   * `{ cursor: 50 }`. Of those that come sooner only the newest is sent. Default: none.
+   */
+  throttle?: Record<string, number>;
   /** A number in [0, 1) for the jitter. Default `Math.random`. */
   random?: () => number;
 }

@@ -22,11 +22,16 @@ export class TypingNotifier {
     this.#send(true);
   }
 
-  /** Call when the message is sent or the input emptied. Does nothing when the user was not typing. */
+  /** Call when the input is emptied. Does nothing when the user was not typing. */
   stop(): void {
+    const wasTyping = this.#sentAt !== 0;
+    this.sent();
+    if (wasTyping) this.#send(false);
+  }
+
+  /** The message is on its way. The hub ends the typing with it, so nothing more is said. */
+  sent(): void {
     clearTimeout(this.#idleTimer);
-    if (!this.#sentAt) return;
     this.#sentAt = 0;
-    this.#send(false);
   }
 }

@@ -108,6 +108,32 @@ describe('reconnecting', () => {
     ]);
   });
 
+  it('tells the close in words, and by its code', async () => {
+    const client = await connected();
+    socket().drop(1012, 'draining');
+    expect(client.state).toMatchObject({ reason: 'the hub is restarting', code: 1012 });
+    await vi.advanceTimersByTimeAsync(250);
+    socket().drop(4999, 'moved away');
+    expect(client.state).toMatchObject({ reason: 'moved away', code: 4999 });
+  });
+
+  it('asks the hub at once when the network says that it is gone', async () => {
+    const listeners = new Map<string, () => void>();
+    vi.stubGlobal('addEventListener', (type: string, listener: () => void) => listeners.set(type, listener));
+    vi.stubGlobal('removeEventListener', (type: string) => listeners.delete(type));
+    const client = await connected();
+    listeners.get('offline')?.();
+    expect(socket().of('ping')).toHaveLength(1);
+    socket().receive({ type: 'pong' });
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(client.state.status).toBe('connected');
+    listeners.get('offline')?.();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(client.state).toMatchObject({ status: 'reconnecting', code: 1006 });
+    client.close();
+    expect(listeners.size).toBe(0);
+  });
+
   it('waits as long as the hub asked, once', async () => {
     const client = await connected();
     socket().receive({ type: 'closing', reason: 'drain', retryAfterMs: 7_000 });

@@ -162,11 +162,25 @@ describe('signals', () => {
     expect(sent()).toEqual([true, true, false]);
   });
 
-  it('typing stops with the message', async () => {
+  it('typing stops with the message, which says it by itself', async () => {
     const client = await connected();
     client.typing('r').keystroke();
     void client.send('r', 'done');
-    expect(socket().sent.map((f) => f.type)).toEqual(['typing', 'typing', 'message']);
+    expect(socket().sent.map((f) => f.type)).toEqual(['typing', 'message']);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(socket().of('typing')).toHaveLength(1);
+    client.typing('r').keystroke();
+    expect(socket().last('typing')).toMatchObject({ isTyping: true });
+  });
+
+  it('typing is ended by hand when the message must wait', async () => {
+    const client = await connected();
+    void client.join('r');
+    await socket().joined('r', 0);
+    await reconnect();
+    client.typing('r').keystroke();
+    void client.send('r', 'waits for the room');
+    expect(socket().sent.map((f) => f.type)).toEqual(['join', 'typing', 'typing']);
   });
 
   it('presence is remembered across reconnects', async () => {

@@ -7,17 +7,19 @@ const GROUP_MS = 5 * 60_000;
 
 /** One line of the log. Rows with an equal `key` and `version` look the same. */
 export type Row =
-  | { kind: 'older' | 'start'; key: string; version: string; loading: boolean; room: string }
+  | { kind: 'older'; key: string; version: string; loading: boolean }
+  | { kind: 'start'; key: string; version: string; room: string; empty: boolean }
   | { kind: 'day'; key: string; version: string; words: string }
   | { kind: 'new'; key: string; version: string }
   | { kind: 'message'; key: string; version: string; message: Message; date: Date; first: boolean; mine: boolean }
-  | { kind: 'pending'; key: string; version: string; pending: Pending; first: boolean; waiting: boolean };
+  | { kind: 'pending'; key: string; version: string; pending: Pending; first: boolean; waiting: boolean; last: boolean };
 
 /** The log of a room as rows: days, the mark where the news begin, messages grouped by author. */
 export function rowsOf(room: Room, me: string, connected: boolean, now: Date): Row[] {
   const rows: Row[] = [];
-  if (room.hasOlder) rows.push({ kind: 'older', key: 'top', version: `older ${room.loading}`, loading: room.loading, room: room.id });
-  else if (room.known) rows.push({ kind: 'start', key: 'top', version: 'start', loading: false, room: room.id });
+  const empty = !room.messages.length && !room.pending.length;
+  if (room.hasOlder) rows.push({ kind: 'older', key: 'top', version: `older ${room.loading}`, loading: room.loading });
+  else if (room.known) rows.push({ kind: 'start', key: `top ${room.id}`, version: `${empty}`, room: room.id, empty });
 
   let lastAuthor = '';
   let lastAt = 0;
@@ -48,7 +50,9 @@ export function rowsOf(room: Room, me: string, connected: boolean, now: Date): R
   for (const pending of room.pending) {
     const first = group(me, pending.at);
     const waiting = !connected;
-    rows.push({ kind: 'pending', key: `p ${pending.key}`, version: `${first} ${waiting} ${pending.failed}`, pending, first, waiting });
+    const last = pending === room.pending.at(-1);
+    const version = `${first} ${waiting} ${last} ${pending.failed}`;
+    rows.push({ kind: 'pending', key: `p ${pending.key}`, version, pending, first, waiting, last });
   }
   return rows;
 }

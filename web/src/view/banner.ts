@@ -2,6 +2,8 @@ import type { ConnectionState } from '@hubbub/client';
 import { byId, setHidden, setText } from './dom.js';
 
 const BACK_MS = 3_000;
+/** For so long after the hub said that it restarts, failing attempts are no news. */
+const RESTART_MS = 30_000;
 
 /** The connection in words, with what can be done about it. */
 export class Banner {
@@ -11,6 +13,7 @@ export class Banner {
   readonly #action = byId<HTMLButtonElement>('banner-action');
   #timer: ReturnType<typeof setTimeout> | undefined;
   #wasDown = false;
+  #restartingUntil = 0;
   #state: ConnectionState | undefined;
 
   /** `again` opens a connection after a terminal close. */
@@ -30,6 +33,7 @@ export class Banner {
         break;
       case 'reconnecting':
         this.#wasDown = true;
+        if (state.code === 1012) this.#restartingUntil = Date.now() + RESTART_MS;
         this.#renderWaiting(state.reason, state.retryAt);
         break;
       case 'closed':
@@ -44,13 +48,13 @@ export class Banner {
           setHidden(this.#banner, true);
         }
         this.#wasDown = false;
+        this.#restartingUntil = 0;
     }
   }
 
   /** The sentence is read aloud once; the seconds beside it are not. */
   #renderWaiting(reason: string, retryAt: number | null): void {
-    const why = navigator.onLine ? `No connection: ${reason}.` : 'You are offline.';
-    this.#show('busy', why, 'Try now', this.retryNow);
+    this.#show('busy', this.#why(reason), 'Try now', this.retryNow);
     if (retryAt === null) {
       setText(this.#countdown, 'Connecting…');
       this.#action.disabled = true;
@@ -62,6 +66,11 @@ export class Banner {
       if (seconds > 0) this.#timer = setTimeout(tick, 250);
     };
     tick();
+  }
+
+  #why(reason: string): string {
+    if (!navigator.onLine) return 'You are offline.';
+    return Date.now() < this.#restartingUntil ? 'The hub is restarting.' : `No connection: ${reason}.`;
   }
 
   #show(tone: 'busy' | 'good' | 'bad', text: string, action?: string, act?: () => void): void {

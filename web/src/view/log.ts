@@ -103,7 +103,7 @@ export class LogView {
         return el('div', 'older', load);
       }
       case 'start':
-        return el('div', 'start', el('strong', '', `# ${row.room}`), el('span', '', 'This is where the conversation begins.'));
+        return startOf(row.room, row.empty);
       case 'day':
         return el('div', 'day', el('span', '', row.words));
       case 'new':
@@ -113,7 +113,7 @@ export class LogView {
         return this.#message(first, mine, message.username, date, message.content);
       }
       case 'pending':
-        return this.#pending(row.pending, row.first, row.waiting);
+        return this.#pending(row.pending, row.first, row.waiting, row.last);
     }
   }
 
@@ -121,7 +121,8 @@ export class LogView {
     const time = el('time', '', timeOf(date));
     time.dateTime = date.toISOString();
     time.title = fullTimeOf(date);
-    const head = el('p', first ? 'head' : 'head sr', el('strong', '', mine ? 'You' : name), ' ', time);
+    // Own messages are known by their side and colour; who listens hears it.
+    const head = el('p', first ? 'head' : 'head sr', el('strong', mine ? 'sr' : '', mine ? 'You' : name), ' ', time);
     const bubble = el('p', 'bubble', ...linked(content));
     bubble.title = fullTimeOf(date);
     return el(
@@ -132,7 +133,8 @@ export class LogView {
     );
   }
 
-  #pending(pending: Pending, first: boolean, waiting: boolean): HTMLElement {
+  /** What is wrong stands at each message, what all wait for only at the last. */
+  #pending(pending: Pending, first: boolean, waiting: boolean, last: boolean): HTMLElement {
     const { me } = this.#chat;
     const element = this.#message(first, true, me.name, pending.at, pending.content);
     element.classList.add(pending.failed ? 'failed' : 'pending');
@@ -141,11 +143,21 @@ export class LogView {
       const again = button('Try again', 'link', () => this.#chat.retry(pending));
       const discard = button('Discard', 'link', () => this.#chat.discard(pending));
       body?.append(el('p', 'note', `Not sent: ${pending.failed}. `, again, ' ', discard));
-    } else {
+    } else if (last) {
       body?.append(el('p', 'note', waiting ? 'Waiting for the connection' : 'Sending…'));
     }
     return element;
   }
+}
+
+/** The beginning of a room: a word of welcome, and what to do while it is empty. */
+function startOf(room: string, empty: boolean): HTMLElement {
+  const tile = el('span', 'tile', '#');
+  tile.ariaHidden = 'true';
+  const words = empty
+    ? 'Nothing has been said here yet. Write the first message, or open a second window to answer yourself.'
+    : 'This is where the conversation begins.';
+  return el('div', empty ? 'start empty' : 'start', tile, el('strong', '', room), el('span', '', words));
 }
 
 /** Text with its web addresses made into links. */

@@ -69,20 +69,22 @@ export class MembersView {
 
   render(): void {
     const { active, me, state } = this.#chat;
+    const known = state.status === 'connected';
     const members = [...active.members.values()].sort((a, b) => this.#compare(a, b));
     const rows = members.map((member) => ({
       key: member.userId,
-      version: `${member.username} ${member.status} ${member.socketCount > 1}`,
+      version: `${member.username} ${member.status} ${member.socketCount > 1} ${known}`,
       member,
     }));
     reconcile(this.#list, rows, ({ member: { userId, username, status, socketCount } }) => {
       const mine = userId === me.sub;
       const face = avatar(username);
-      face.classList.add(`is-${status}`);
-      const words = { online: 'Online', away: 'Away', offline: 'Offline' }[status] ?? status;
+      if (known) face.classList.add(`is-${status}`);
+      const present = { online: 'Online', away: 'Away', offline: 'Offline' }[status] ?? status;
+      const words = known ? present : mine ? 'Not connected' : 'Was here';
       const item = el(
         'li',
-        status,
+        known ? status : 'unknown',
         face,
         el('span', 'who', el('strong', '', username, mine && el('span', 'you', ' (you)')), el('small', '', words)),
       );
