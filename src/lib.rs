@@ -7,6 +7,7 @@
 //! | [`auth`] | tokens checked and made |
 //! | [`server`] | a node from start to end |
 //! | [`transport`] | the connections: upgrade, driver, limits |
+//! | [`socketio`] | Socket.IO over HTTP long-polling |
 //! | [`http`] | the HTTP API, the pages, the metrics |
 //! | [`webhook`] | asks a backend who may join |
 //! | [`telemetry`] | what operators see |
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod server;
+pub mod socketio;
 pub mod telemetry;
 pub mod transport;
 pub mod webhook;

@@ -83,6 +83,20 @@ impl Frame {
         Self(Arc::new(Encoded { bytes: bytes.into(), header: header as u8 }))
     }
 
+    /// Whether it carries a text of the layer above.
+    pub fn is_text(&self) -> bool {
+        self.opcode() == TEXT
+    }
+
+    /// Whether it carries binary data of the layer above.
+    pub fn is_binary(&self) -> bool {
+        self.opcode() == BINARY
+    }
+
+    fn opcode(&self) -> u8 {
+        self.0.bytes[0] & 0x0F
+    }
+
     /// Header and payload.
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes

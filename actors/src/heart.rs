@@ -20,7 +20,7 @@ use crate::{
     messages::Watch,
     outbound::Class,
     session::{
-        Connection,
+        Connection, Wire,
         heartbeat::{Verdict, Wheel, judge},
     },
     shared::Shared,
@@ -43,6 +43,7 @@ pub struct Heart {
     tick: Duration,
     ping: Frame,
     drained: bool,
+    engine_ping: Frame,
 }
 
 impl Heart {
@@ -50,6 +51,11 @@ impl Heart {
     pub fn new(shared: Arc<Shared>) -> Self {
         let s = &shared.settings;
         let shortest = s.heartbeat.heartbeat_ms.min(s.heartbeat.timeout_ms).min(s.auth_timeout_ms);
+        let engine = &s.engine;
+        let shortest = shortest
+            .min(engine.heartbeat.heartbeat_ms)
+            .min(engine.heartbeat.timeout_ms)
+            .min(engine.connect_timeout_ms);
         let tick_ms = (shortest / 10).clamp(20, 250);
         let now = shared.clock.now();
         Self {
@@ -57,6 +63,7 @@ impl Heart {
             tick: Duration::from_millis(tick_ms),
             ping: Frame::ping(b""),
             drained: false,
+            engine_ping: Frame::text(b"2"),
             shared,
         }
     }
@@ -67,20 +74,27 @@ impl Heart {
         }
         let vitals = connection.vitals();
         if self.shared.is_draining() && vitals.auth_deadline != u64::MAX {
-            return connection.outbound.close(CloseCode::Draining);
+            return connection.close(CloseCode::Draining);
         }
-        let (verdict, mut next) = judge(&vitals, now, &self.shared.settings.heartbeat);
+        let times = connection.heartbeat(&self.shared.settings);
+        let (verdict, mut next) = judge(&vitals, now, &times);
         match verdict {
             // The ping may not have left yet: while something waits, the stall timer
-            // judges.
-            Verdict::Close(CloseCode::HeartbeatMissed) if !connection.outbound.is_empty() => {
+            // judges. Nothing but the ping judges a client that polls no more.
+            Verdict::Close(CloseCode::HeartbeatMissed)
+                if matches!(connection.wire, Wire::Json) && !connection.outbound.is_empty() =>
+            {
                 connection.pinged(now);
-                next = now + self.shared.settings.heartbeat.timeout_ms;
+                next = now + times.timeout_ms;
             }
             Verdict::Fine => {}
             Verdict::Ping => {
+                let ping = match connection.wire {
+                    Wire::Engine => &self.engine_ping,
+                    Wire::Json | Wire::Namespace { .. } => &self.ping,
+                };
                 connection.pinged(now);
-                connection.outbound.push(&self.ping, Class::Reply);
+                connection.outbound.push(ping, Class::Reply);
             }
             Verdict::Warn => {
                 connection.warned();
@@ -90,7 +104,7 @@ impl Heart {
                     connection.outbound.push(&Frame::text(&payload), Class::Reply);
                 }
             }
-            Verdict::Close(code) => return connection.outbound.close(code),
+            Verdict::Close(code) => return connection.close(code),
         }
         let connection = Arc::downgrade(connection);
         self.wheel.add(next, Entry { connection, format, watch });

@@ -11,6 +11,7 @@
 //! | [`ports`] | what is asked of a history and a bus |
 //! | [`memory`], [`embedded`] | histories in memory and in a file |
 //! | [`outbound`], [`frame`] | what waits to go out |
+//! | [`formats`] | the wires and vocabularies that sessions speak |
 //! | [`messages`] | what actors tell each other |
 //! | [`shared`], [`system`] | what all share, and the one place that wires them |
 
@@ -19,6 +20,7 @@ mod contain;
 #[cfg(test)]
 mod contract_tests;
 pub mod embedded;
+pub mod formats;
 pub mod frame;
 pub mod heart;
 pub mod history;

@@ -2,8 +2,8 @@
 
 use hubbub_protocol::{close::CloseCode, error::ErrorCode};
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
-    exponential_buckets,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::Collector, exponential_buckets,
 };
 
 /// The counters of one node. Every metric is named and explained in
@@ -12,6 +12,7 @@ use prometheus::{
 #[allow(missing_docs)]
 pub struct Metrics {
     pub connections: IntGauge,
+    pub transport_connections: IntGaugeVec,
     pub sessions: IntGauge,
     pub rooms: IntGauge,
     pub publishes: IntCounter,
@@ -87,6 +88,13 @@ impl Metrics {
         let codes = ErrorCode::ALL.map(ErrorCode::as_str);
         Ok(Self {
             connections: r.gauge("hubbub_connections", "Open client connections")?,
+            transport_connections: r.add(IntGaugeVec::new(
+                Opts::new(
+                    "hubbub_transport_connections",
+                    "Open client connections, by transport: websocket or polling",
+                ),
+                &["transport"],
+            ))?,
             sessions: r.gauge("hubbub_sessions", "Authenticated sessions")?,
             rooms: r.gauge("hubbub_rooms", "Rooms with a member")?,
             publishes: r.counter("hubbub_publishes_total", "Durable publishes taken")?,

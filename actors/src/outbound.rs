@@ -14,7 +14,6 @@ use std::{
     task::{Poll, Waker},
 };
 
-use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use hubbub_protocol::close::CloseCode;
 use parking_lot::Mutex;
@@ -140,8 +139,13 @@ impl Outbound {
 
     /// Gives the queue a socket that it may write to by itself. Without one the
     /// driver drains it.
-    pub fn set_writer(&self, writer: Arc<dyn RawWrite>) {
-        self.queue.lock().writer = Some(writer);
+    /// What waits already is written soon.
+    pub fn set_writer(self: &Arc<Self>, writer: Arc<dyn RawWrite>) {
+        let mut queue = self.queue.lock();
+        queue.writer = Some(writer);
+        if !queue.items.is_empty() {
+            self.schedule(queue);
+        }
     }
 
     /// A frame weighs on memory beside its bytes, so that very small ones are
@@ -157,7 +161,8 @@ impl Outbound {
             return Pushed::Closed;
         }
         let mut outcome = Pushed::Queued;
-        if queue.blocked
+        // What has no socket to go to at once waits for a while.
+        if (queue.blocked || queue.writer.is_none())
             && let Class::Volatile(key) = class
             && key != 0
             && queue.replace(key, frame)
@@ -212,6 +217,12 @@ impl Outbound {
     /// Answers the client's close frame with the client's own code.
     pub fn answer_close(self: &Arc<Self>, code: Option<u16>) {
         self.close_frame(CloseCode::Normal, Frame::close_answer(code), false);
+    }
+
+    /// Closes as [`close`](Self::close), or [`close_now`](Self::close_now) if what
+    /// waits shall be dropped; the close frame has the code and no reason.
+    pub fn close_bare(self: &Arc<Self>, code: CloseCode, now: bool) {
+        self.close_frame(code, Frame::close_answer(Some(code.code())), now);
     }
 
     fn close_with(self: &Arc<Self>, code: CloseCode, now: bool) {
@@ -342,23 +353,26 @@ impl Outbound {
         taken
     }
 
-    /// Takes whole frames of at most `max_bytes` of payload (at least one), for a
-    /// transport that sends payloads instead of WebSocket frames.
-    pub fn take(&self, max_bytes: usize) -> Vec<Bytes> {
+    /// Takes whole texts and binaries of at most `max_bytes` of payload (at least
+    /// one), for a transport that sends payloads instead of WebSocket frames. What
+    /// only WebSocket has, such as its close frame, is passed over.
+    pub fn take(&self, max_bytes: usize) -> Vec<Frame> {
         let mut queue = self.queue.lock();
         let mut taken = Vec::new();
         let mut sum = 0;
         while let Some(item) = queue.items.front() {
-            let payload = item.frame.payload();
-            if !taken.is_empty() && sum + payload.len() > max_bytes {
+            let size = item.frame.len();
+            if !taken.is_empty() && sum + size > max_bytes {
                 break;
             }
-            sum += payload.len();
-            let size = item.frame.len();
-            taken.push(payload);
-            queue.items.pop_front();
+            sum += size;
             queue.bytes -= size;
             queue.progress += size as u64;
+            if let Some(item) = queue.items.pop_front()
+                && (item.frame.is_text() || item.frame.is_binary())
+            {
+                taken.push(item.frame);
+            }
         }
         queue.wake_waiters();
         queue.relax();

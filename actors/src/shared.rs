@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
+    formats::Formats,
     frame::Frame,
     messages::{GetMembers, PresenceUpdate},
     metrics::Metrics,
@@ -30,7 +31,7 @@ use crate::{
     ports::{Broadcast, History, RoomBus},
     presence_tracker::PresenceSettings,
     relay::Relay,
-    session::{Grants, HeartbeatSettings, Identity},
+    session::{EngineSettings, Grants, HeartbeatSettings, Identity, engine::registry::Registry},
 };
 
 /// Times and bounds, from the configuration.
@@ -62,6 +63,8 @@ pub struct Settings {
     pub presence: PresenceSettings,
     /// `presence.typing_timeout_ms`.
     pub typing_timeout_ms: u64,
+    /// The Socket.IO wire.
+    pub engine: EngineSettings,
     /// `dev.fault_injection`: some event names make an actor panic.
     pub fault_injection: bool,
 }
@@ -111,7 +114,10 @@ pub struct Shared {
     pub relay: Arc<Relay>,
     /// Connects them, with those of other nodes where there are any.
     pub bus: Arc<dyn RoomBus>,
-    pub(crate) formats: Vec<Format>,
+    /// The Socket.IO connections.
+    pub engines: Arc<Registry>,
+    /// The formats that sessions speak.
+    pub formats: Arc<Formats>,
     pub(crate) tracker: OnceLock<TrackerLink>,
     pub(crate) bans: Bans,
     pub(crate) draining: AtomicBool,
@@ -125,13 +131,15 @@ pub(crate) struct TrackerLink {
 
 impl Shared {
     /// A format by its id.
-    pub fn format(&self, id: FormatId) -> &Format {
-        &self.formats[usize::from(id.0)]
+    pub fn format(&self, id: FormatId) -> Arc<Format> {
+        self.formats.get(id)
     }
 
-    /// All formats.
-    pub fn formats(&self) -> &[Format] {
-        &self.formats
+    /// Whether somebody's receipts name the message at their offset.
+    pub(crate) fn wants_receipt_message(&self) -> bool {
+        let engine = self.settings.engine.vocabulary.as_ref();
+        engine.is_some_and(|vocabulary| vocabulary.wants_receipt_message())
+            || self.formats.fixed().iter().any(|format| format.wants_receipt_message())
     }
 
     /// Most bytes of rendered messages in one answer: so much that it fits behind

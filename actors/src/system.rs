@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
+    formats::Formats,
     heart::Heart,
     messages::{
         CloseUser, CountUsers, GetMembers, GetRooms, GetSessions, GetUser, MembersPage, RoomsPage,
@@ -58,7 +59,7 @@ pub struct Parts {
     pub relay: Arc<Relay>,
     /// Connects them, with those of other nodes where there are any.
     pub bus: Arc<dyn RoomBus>,
-    /// The formats that sessions may speak.
+    /// The formats that sessions may speak, besides those of Socket.IO namespaces.
     pub formats: Vec<Format>,
 }
 
@@ -98,7 +99,8 @@ impl Hub {
             history: parts.history,
             relay: parts.relay,
             bus: parts.bus,
-            formats: parts.formats,
+            engines: Arc::default(),
+            formats: Formats::new(parts.formats),
             tracker: OnceLock::new(),
             bans: Bans::default(),
             draining: AtomicBool::new(false),

@@ -199,6 +199,8 @@ sections! {
     Socketio in "socketio" {
         /// Vocabulary of its events: a shipped name or the path of a TOML file.
         vocabulary: String = "hubbub".to_owned(), Kind::Text { optional: false };
+        /// Namespaces that clients may join: names, or patterns with `*` and `?`.
+        namespaces: Vec<String> = vec!["/".to_owned()], Kind::List;
         /// Time between pings, in milliseconds.
         ping_interval_ms: u64 = 25 * SECOND, Kind::integer(10, DAY);
         /// Time for the answer to a ping, in milliseconds.

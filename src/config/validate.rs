@@ -19,6 +19,7 @@ pub(super) fn validate(config: &Config) -> (Vec<Problem>, Vec<Warning>) {
     let mut found = Findings::default();
     node(config, &mut found);
     vocabularies(config, &mut found);
+    namespaces(config, &mut found);
     server(config, &mut found);
     auth(config, &mut found);
     rooms(config, &mut found);
@@ -83,6 +84,17 @@ fn vocabularies(config: &Config, found: &mut Findings) {
         for reason in vocabulary::load(name, wire).err().into_iter().flatten() {
             found.problem(key, reason);
         }
+    }
+}
+
+fn namespaces(config: &Config, found: &mut Findings) {
+    let names = &config.socketio.namespaces;
+    let wrong = |name: &&String| !name.starts_with(['/', '*']) || name.contains(',');
+    if names.is_empty() {
+        found.problem("socketio.namespaces", "name at least one, such as `/`");
+    } else if let Some(name) = names.iter().find(wrong) {
+        let reason = format!("`{name}` is no namespace: it begins with `/` and has no comma");
+        found.problem("socketio.namespaces", reason);
     }
 }
 

@@ -20,9 +20,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     auth::Verifier,
     config::{Config, Secret, tls},
-    http,
+    http, socketio,
     telemetry::logging,
-    transport::{Transport, limits::ConnectionLimits},
+    transport::{Transport, adopt::Doormen, limits::ConnectionLimits},
 };
 
 /// Connections that may wait to be accepted (bounded by `net.core.somaxconn` too).
@@ -53,7 +53,7 @@ async fn run(config: Arc<Config>) -> Result<(), String> {
         node: config.node.id.as_str().into(),
         clock: clock.clone(),
         metrics,
-        settings: wiring::settings(&config),
+        settings: wiring::settings(&config)?,
         authenticator: Arc::new(wiring::Tokens::new(verifier, clock)),
         policy: wiring::policy(&config),
         history,
@@ -144,6 +144,7 @@ fn bind(
         .shutdown_timeout(1)
         .disable_signals();
     let (config, hub) = (config.clone(), hub.clone());
+    let doormen = Doormen::default();
     // Called once on each worker's own thread.
     let service = move || {
         let worker = hub.add_worker();
@@ -152,8 +153,12 @@ fn bind(
             worker,
             config: config.clone(),
             limits: limits.clone(),
+            doormen: doormen.clone(),
         });
-        let app = map_config(http::app(state.clone()), |_| AppConfig::default());
+        transport.clone().open_door();
+        let polled = transport.clone();
+        let app = http::app_with(state.clone(), move |cfg| socketio::configure(cfg, polled));
+        let app = map_config(app, |_| AppConfig::default());
         (transport, app)
     };
     macro_rules! http_service {

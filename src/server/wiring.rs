@@ -12,7 +12,7 @@ use hubbub_actors::{
     ports::History,
     presence_tracker::PresenceSettings,
     relay::Relay,
-    session::{Grants, HeartbeatSettings, Identity},
+    session::{EngineSettings, Grants, HeartbeatSettings, Identity},
     shared::{Authenticator, RoomPolicy, Settings},
 };
 use hubbub_protocol::{
@@ -29,9 +29,11 @@ use crate::{
     },
 };
 
-/// The bounds and times that the actors know.
-pub fn settings(config: &Config) -> Settings {
-    Settings {
+/// The bounds and times that the actors know. Fails with a sentence.
+pub fn settings(config: &Config) -> Result<Settings, String> {
+    let vocabulary = vocabulary::load(&config.socketio.vocabulary, Wire::Socketio)
+        .map_err(|errors| format!("`socketio.vocabulary`: {}", errors.join("; ")))?;
+    Ok(Settings {
         messages_per_second: config.limits.messages_per_second,
         burst: config.limits.burst,
         max_frame_bytes: config.limits.max_frame_bytes,
@@ -55,8 +57,18 @@ pub fn settings(config: &Config) -> Settings {
             announce_max_members: config.presence.announce_max_members,
         },
         typing_timeout_ms: config.presence.typing_timeout_ms,
+        engine: EngineSettings {
+            heartbeat: HeartbeatSettings {
+                heartbeat_ms: config.socketio.ping_interval_ms,
+                timeout_ms: config.socketio.ping_timeout_ms,
+            },
+            max_payload: config.socketio.max_http_buffer_bytes,
+            connect_timeout_ms: config.socketio.connect_timeout_ms,
+            namespaces: config.socketio.namespaces.clone(),
+            vocabulary: (vocabulary.name() != "hubbub").then(|| Arc::new(vocabulary)),
+        },
         fault_injection: config.dev.fault_injection,
-    }
+    })
 }
 
 /// The formats that sessions may speak: that of the JSON wire comes first, the

@@ -15,12 +15,13 @@ use std::{
 
 use hubbub_actors::{
     outbound::{Drained, Outbound},
+    session::engine::seat::Seat,
     shared::Shared,
 };
 use hubbub_protocol::close::CloseCode;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{limits::Place, socket::Socket};
+use super::socket::Socket;
 
 /// How long a closed connection waits for the client's side of the close.
 const LINGER: Duration = Duration::from_secs(1);
@@ -41,8 +42,10 @@ pub struct Driver<S> {
     pub(super) shared: Arc<Shared>,
     pub(super) turn: Rc<Cell<bool>>,
     pub(super) stall_timeout: Duration,
-    /// The connection's place under the limits, given back at the end.
-    pub(super) place: Place,
+    /// What the connection is counted by, given back at the end.
+    pub(super) seat: Seat,
+    /// The reason that is counted for a reason.
+    pub(super) name: fn(Reason) -> Reason,
 }
 
 /// Watches that the client takes something while something waits.
@@ -87,9 +90,8 @@ impl<S: Socket> Driver<S> {
             Box::pin(linger(self.socket)).await;
             self.outbound.fail(reason);
         }
-        self.shared.metrics.closed.with_label_values(&[reason]).inc();
-        self.shared.metrics.connections.dec();
-        drop(self.place);
+        self.shared.metrics.closed.with_label_values(&[(self.name)(reason)]).inc();
+        drop(self.seat);
     }
 
     /// One turn. Ready with a reason if the connection is to be cut, with none if

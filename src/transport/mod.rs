@@ -8,14 +8,18 @@
 //! | [`inbound`] | the client's bytes on their way to the session |
 //! | [`driver`] | the one task of a connection |
 //! | [`socket`] | plain TCP and TLS |
+//! | [`engine`] | Socket.IO over WebSocket |
+//! | [`adopt`] | a WebSocket for a connection that polls |
 
+pub mod adopt;
 pub mod driver;
+pub mod engine;
 pub mod handshake;
 pub mod inbound;
 pub mod limits;
 pub mod socket;
 
-use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, future::Future, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_codec::{AsyncRead, AsyncWrite, Framed};
 use actix_http::{
@@ -29,18 +33,18 @@ use hubbub_actors::{
     frame::Frame,
     messages::Watch,
     outbound::{Class, Outbound},
-    session::{self, Connection, Identity, Session, SessionStart},
+    session::{self, Connection, Identity, Session, SessionStart, Wire, engine::seat::Seat},
     system::{Hub, Worker},
 };
 use hubbub_protocol::{
     close::CloseCode,
     error::{ErrorCode, HubError},
     event::ReplyId,
-    wire::{FormatId, frame::FrameGuard},
+    wire::{FormatId, engineio, frame::FrameGuard},
 };
 
 use self::{
-    driver::Driver,
+    driver::{Driver, Reason},
     handshake::TokenSource,
     inbound::Inbound,
     limits::{ConnectionLimits, NoPlace, Place},
@@ -65,6 +69,8 @@ pub struct Transport {
     pub config: Arc<Config>,
     /// The places of the node.
     pub limits: Arc<ConnectionLimits>,
+    /// Who takes WebSockets in for connections of other workers.
+    pub doormen: adopt::Doormen,
 }
 
 /// The connection was lost before the handshake was over.
@@ -106,6 +112,9 @@ impl Transport {
     where
         T: IntoSocket + AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        if engine::is_path(request.head().uri.path()) {
+            return self.upgrade_engine(request, framed).await;
+        }
         let accepted = match self.judge(&request) {
             Ok(accepted) => accepted,
             Err((status, error)) => return refuse(framed, status, &error).await,
@@ -124,12 +133,54 @@ impl Transport {
         Ok(())
     }
 
+    /// Counts a refusal.
+    fn refused(
+        &self,
+        reason: &str,
+        status: StatusCode,
+        code: ErrorCode,
+        message: &'static str,
+    ) -> (StatusCode, HubError) {
+        self.hub.shared().metrics.refused.with_label_values(&[reason]).inc();
+        (status, HubError::new(code, message))
+    }
+
+    /// Takes a place for a new connection, or says why there is none.
+    pub fn place(&self, ip: IpAddr) -> Result<Place, (StatusCode, HubError)> {
+        if self.hub.shared().is_draining() {
+            return Err(self.refused(
+                "draining",
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Unavailable,
+                "the node is draining; connect to another one",
+            ));
+        }
+        self.limits.take(ip).map_err(|no| match no {
+            NoPlace::Node => self.refused(
+                "connections",
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Unavailable,
+                "the node has as many connections as it may",
+            ),
+            NoPlace::Address => self.refused(
+                "connections_per_ip",
+                StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::RateLimited,
+                "this address has as many connections as it may",
+            ),
+        })
+    }
+
+    /// A queue that this worker flushes.
+    pub fn queue(&self) -> Arc<Outbound> {
+        let settings = &self.hub.shared().settings;
+        let flush = self.worker.flush.clone();
+        Outbound::new(flush, settings.outbound_max_bytes, settings.when_full)
+    }
+
     /// Whether the handshake is one and may be; if not, how to refuse it.
     fn judge(&self, request: &Request) -> Result<Accepted, (StatusCode, HubError)> {
-        let refused = |reason: &str, status, code, message: &'static str| {
-            self.hub.shared().metrics.refused.with_label_values(&[reason]).inc();
-            (status, HubError::new(code, message))
-        };
+        let refused = |reason, status, code, why| self.refused(reason, status, code, why);
         let head = request.head();
         if head.uri.path() != JSON_PATH {
             let why = "there is no WebSocket here; it is at /ws";
@@ -144,31 +195,13 @@ impl Transport {
             let why = "pages of this origin may not connect; see server.allowed_origins";
             return Err(refused("origin", StatusCode::FORBIDDEN, ErrorCode::Forbidden, why));
         }
-        if self.hub.shared().is_draining() {
-            let why = "the node is draining; connect to another one";
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            return Err(refused("draining", status, ErrorCode::Unavailable, why));
-        }
         let Some(format) = self.format(head) else {
             let why = "this vocabulary may not be chosen here; see json.allow_vocabulary_choice";
             let code = ErrorCode::BadRequest;
             return Err(refused("vocabulary", StatusCode::BAD_REQUEST, code, why));
         };
         let ip = handshake::client_ip(head, &self.config.server.trusted_proxies);
-        let place = self.limits.take(ip).map_err(|no| match no {
-            NoPlace::Node => refused(
-                "connections",
-                StatusCode::SERVICE_UNAVAILABLE,
-                ErrorCode::Unavailable,
-                "the node has as many connections as it may",
-            ),
-            NoPlace::Address => refused(
-                "connections_per_ip",
-                StatusCode::TOO_MANY_REQUESTS,
-                ErrorCode::RateLimited,
-                "this address has as many connections as it may",
-            ),
-        })?;
+        let place = self.place(ip)?;
         let identity = match handshake::token(head) {
             None => Ok(None),
             Some((source, token)) => {
@@ -209,8 +242,9 @@ impl Transport {
         let Some(wanted) = handshake::query(head, "vocabulary") else {
             return Some(JSON_FORMAT);
         };
-        let formats = self.hub.shared().formats().iter();
+        let formats = self.hub.shared().formats.fixed();
         let at = formats
+            .iter()
             .take_while(|format| format.name() == "json")
             .position(|format| format.vocabulary() == wanted)?;
         u16::try_from(at).ok().map(FormatId)
@@ -220,16 +254,10 @@ impl Transport {
     fn connect<S: Socket>(&self, socket: S, first: Option<bytes::Bytes>, accepted: Accepted) {
         let shared = self.hub.shared().clone();
         let settings = &shared.settings;
-        let outbound = Outbound::new(
-            self.worker.flush.clone(),
-            settings.outbound_max_bytes,
-            settings.when_full,
-        );
-        if let Some(writer) = socket.writer() {
-            outbound.set_writer(writer);
-        }
+        let outbound = self.queue();
         let now = shared.clock.now();
         let connection = Arc::new(Connection::new(
+            Wire::Json,
             outbound.clone(),
             accepted.ip,
             now,
@@ -250,25 +278,55 @@ impl Transport {
             format: accepted.format,
             identity,
         });
+        // Before the session starts, which may have the heart look again.
+        let watch = Watch { connection: connection.clone(), format: accepted.format };
+        self.worker.link.heart.do_send(watch);
+        let place = Box::new(accepted.place);
+        let seat = Seat::take(&shared, engineio::Transport::WebSocket, place);
+        let drive = Drive { socket, first, connection, max: settings.max_frame_bytes, seat };
+        self.drive(drive, |bytes| session::start(session, bytes), |reason| reason);
+    }
+
+    /// Drives a connection to its end; `start` gives what reads its bytes, and
+    /// `name` the reason that is counted.
+    fn drive<S: Socket, F: Future<Output = ()> + 'static>(
+        &self,
+        drive: Drive<S>,
+        start: impl FnOnce(Inbound<S>) -> F + 'static,
+        name: fn(Reason) -> Reason,
+    ) {
+        let Drive { socket, first, connection, max, seat } = drive;
+        let shared = self.hub.shared().clone();
+        let outbound = connection.outbound.clone();
+        if let Some(writer) = socket.writer() {
+            outbound.set_writer(writer);
+        }
         let socket = Rc::new(socket);
         let turn = Rc::new(Cell::new(true));
         let inbound = Inbound {
             socket: socket.clone(),
             first,
-            guard: FrameGuard::new(settings.max_frame_bytes as u64),
-            connection: connection.clone(),
+            guard: FrameGuard::new(max as u64),
+            connection,
             turn: turn.clone(),
             shared: shared.clone(),
             ended: false,
         };
-        // Before the session starts, which may have the heart look again.
-        self.worker.link.heart.do_send(Watch { connection, format: accepted.format });
-        shared.metrics.connections.inc();
         let stall_timeout = Duration::from_millis(self.config.session.stall_timeout_ms);
-        let place = accepted.place;
-        let driver = Driver { socket, outbound, shared, turn, stall_timeout, place };
-        actix_web::rt::spawn(driver.run(Box::pin(session::start(session, inbound))));
+        let driver = Driver { socket, outbound, shared, turn, stall_timeout, seat, name };
+        actix_web::rt::spawn(driver.run(Box::pin(start(inbound))));
     }
+}
+
+/// A connection about to be driven.
+struct Drive<S> {
+    socket: S,
+    /// What came before.
+    first: Option<bytes::Bytes>,
+    connection: Arc<Connection>,
+    /// Most bytes of a message.
+    max: usize,
+    seat: Seat,
 }
 
 /// Answers a handshake with an error and ends the connection.

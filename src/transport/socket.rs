@@ -33,6 +33,16 @@ pub trait IntoSocket {
     type Socket: Socket;
     /// Wraps it.
     fn into_socket(self) -> Self::Socket;
+    /// Makes it ready for another thread.
+    fn into_moved(self) -> io::Result<Moved>;
+}
+
+/// A connected socket on its way to the thread that will drive it.
+pub enum Moved {
+    /// TCP, not registered with any thread.
+    Plain(std::net::TcpStream),
+    /// TLS; its readiness is still seen by the thread it comes from.
+    Tls(Box<actix_tls::accept::rustls_0_23::TlsStream<TcpStream>>),
 }
 
 /// A TCP connection. It may be written to by whoever flushes its queue.
@@ -58,6 +68,10 @@ impl IntoSocket for TcpStream {
     fn into_socket(self) -> Plain {
         let (read, write) = self.into_split();
         Plain { read: read.into(), write: Arc::new(Writer(write)) }
+    }
+
+    fn into_moved(self) -> io::Result<Moved> {
+        self.into_std().map(Moved::Plain)
     }
 }
 
@@ -99,6 +113,10 @@ impl IntoSocket for actix_tls::accept::rustls_0_23::TlsStream<TcpStream> {
 
     fn into_socket(self) -> Tls<Self> {
         Tls(self.into())
+    }
+
+    fn into_moved(self) -> io::Result<Moved> {
+        Ok(Moved::Tls(Box::new(self)))
     }
 }
 

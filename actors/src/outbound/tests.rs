@@ -119,8 +119,10 @@ fn payloads_are_taken_whole() {
     for tag in 1..=3 {
         q.push(&frame(42, tag), Class::Durable);
     }
-    assert_eq!(q.take(80).iter().map(|p| p[0]).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(q.take(84).iter().map(|f| f.payload()[0]).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(q.take(1).len(), 1);
+    q.close(CloseCode::Draining);
+    assert_eq!(q.take(1000).len(), 0);
     assert!(q.is_empty());
     assert_eq!(q.len(), 0);
 }

@@ -1,55 +1,95 @@
-//! The one place that names `actix_web_actors`: the session actor runs in its
-//! `WebsocketContext`, fed by the transport's bytes. What goes out never passes
-//! the context: see docs/decisions/0002.
+//! The one place that names `actix_web_actors`: an actor in its `WebsocketContext`,
+//! fed by the transport's bytes, reads frames for whoever handles them. What goes
+//! out never passes the context: see docs/decisions/0002.
 
-use std::{future::Future, time::Instant};
+use std::{future::Future, sync::Arc};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, StreamHandler, WrapFuture};
-use actix_http::{error::PayloadError, ws::Codec};
+use actix_http::{
+    error::PayloadError,
+    ws::{Codec, Item},
+};
 use actix_web_actors::ws::{self, Message, ProtocolError, WebsocketContext};
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures_util::{Stream, StreamExt};
-use hubbub_protocol::{close::CloseCode, event::ReplyId};
+use hubbub_protocol::close::CloseCode;
 
-use super::{Session, dispatch::Wait};
-use crate::{contain::contain, frame::Frame, outbound::Class};
+use super::{
+    Connection,
+    dispatch::Wait,
+    fragments::{Fragments, Kind, Whole},
+};
+use crate::{contain::contain, frame::Frame, outbound::Class, shared::Shared};
 
-/// Starts a session that reads the client's bytes from a stream. The future it
-/// gives must be polled by the connection's driver; it ends when the session
-/// does.
-pub fn start(
-    session: Session,
+/// Takes the messages of one WebSocket connection.
+pub(super) trait FrameHandler: Unpin + 'static {
+    /// Whether binary messages are taken; if not, the first byte of one closes the
+    /// connection.
+    const BINARY: bool;
+    /// What everybody on the node shares.
+    fn shared(&self) -> &Arc<Shared>;
+    /// The connection.
+    fn connection(&self) -> &Arc<Connection>;
+    /// Most bytes of a message.
+    fn max_message(&self) -> usize;
+    /// Before the first message; as a text.
+    fn started(&mut self) -> Option<Wait>;
+    /// A frame came, whatever it is.
+    fn sign_of_life(&mut self);
+    /// A text; nothing more is read until what it gives is over.
+    fn text(&mut self, text: ByteString) -> Option<Wait>;
+    /// Binary data; as a text.
+    fn binary(&mut self, data: Bytes) -> Option<Wait>;
+    /// What was waited for is over; the rest of the batch it was part of, as a text.
+    fn go_on(&mut self) -> Option<Wait>;
+}
+
+/// The actor of one WebSocket connection.
+struct Reader<H> {
+    handler: H,
+    fragments: Fragments,
+}
+
+/// Starts an actor that reads the client's bytes from a stream. The future it
+/// gives must be polled by the connection's driver; it ends when the actor does.
+pub(super) fn start<H: FrameHandler>(
+    handler: H,
     bytes: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
 ) -> impl Future<Output = ()> {
+    let max = handler.max_message();
     // The transport has looked at every header before; this is only a backstop.
-    let codec = Codec::new().max_size(session.shared.settings.max_frame_bytes);
-    let out = WebsocketContext::with_codec(session, bytes, codec);
+    let codec = Codec::new().max_size(max);
+    let reader = Reader { handler, fragments: Fragments::new(max) };
+    let out = WebsocketContext::with_codec(reader, bytes, codec);
     out.for_each(|_| std::future::ready(()))
 }
 
-impl Actor for Session {
+impl<H: FrameHandler> Actor for Reader<H> {
     type Context = WebsocketContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(identity) = self.identity.take()
-            && let Some(decision) = self.open(identity, &ReplyId::None)
-        {
+        if let Some(decision) = self.handler.started() {
             self.wait(decision, ctx);
         }
     }
 }
 
-impl Session {
+impl<H: FrameHandler> Reader<H> {
     /// Closes with a code: nothing more is read.
     fn end(&mut self, code: CloseCode, ctx: &mut WebsocketContext<Self>) {
-        self.outbound().close(code);
+        self.handler.connection().close(code);
         ctx.stop();
     }
 
-    /// Handles a text; waits with everything that comes after it if that takes a
-    /// decision from elsewhere, so that the order is kept.
-    fn text(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
-        if let Some(decision) = self.on_text(text) {
+    /// Handles a message; waits with everything that comes after it if that takes
+    /// a decision from elsewhere, so that the order is kept.
+    fn whole(&mut self, whole: Whole, ctx: &mut WebsocketContext<Self>) {
+        let decision = match whole {
+            Whole::Text(text) => self.handler.text(text),
+            Whole::Binary(data) => self.handler.binary(data),
+        };
+        if let Some(decision) = decision {
             self.wait(decision, ctx);
         }
     }
@@ -58,50 +98,54 @@ impl Session {
     /// the batch it was part of.
     fn wait(&mut self, decision: Wait, ctx: &mut WebsocketContext<Self>) {
         ctx.wait(decision.into_actor(self).map(|(), act, ctx| {
-            if let Some(next) = act.go_on(Instant::now()) {
+            if let Some(next) = act.handler.go_on() {
                 act.wait(next, ctx);
             }
         }));
     }
 
     fn message(&mut self, message: Message, ctx: &mut WebsocketContext<Self>) {
-        self.connection.seen(self.now());
+        self.handler.sign_of_life();
+        let outbound = &self.handler.connection().outbound;
         let joined = match message {
-            Message::Text(text) => return self.text(&text, ctx),
+            Message::Text(text) => return self.whole(Whole::Text(text), ctx),
+            Message::Binary(_) if !H::BINARY => Err(CloseCode::BadFrame),
+            Message::Binary(data) => return self.whole(Whole::Binary(data), ctx),
             Message::Ping(payload) => {
-                self.outbound().push(&Frame::pong(&payload), Class::Reply);
+                outbound.push(&Frame::pong(&payload), Class::Reply);
                 Ok(None)
             }
             Message::Pong(_) | Message::Nop => Ok(None),
             Message::Close(reason) => {
                 // The handshake ends with the client's own code (RFC 6455, 5.5.1).
-                self.outbound().answer_close(reason.map(|r| r.code.into()));
+                outbound.answer_close(reason.map(|r| r.code.into()));
                 return ctx.stop();
             }
-            Message::Binary(_) => Err(CloseCode::BadFrame),
             Message::Continuation(item) => match item {
-                actix_http::ws::Item::FirstText(part) => self.fragments.start(&part).map(|()| None),
-                actix_http::ws::Item::FirstBinary(_) => Err(CloseCode::BadFrame),
-                actix_http::ws::Item::Continue(part) => self.fragments.append(&part).map(|()| None),
-                actix_http::ws::Item::Last(part) => self.fragments.finish(&part).map(Some),
+                Item::FirstText(part) => self.fragments.start(Kind::Text, &part).map(|()| None),
+                Item::FirstBinary(_) if !H::BINARY => Err(CloseCode::BadFrame),
+                Item::FirstBinary(part) => self.fragments.start(Kind::Binary, &part).map(|()| None),
+                Item::Continue(part) => self.fragments.append(&part).map(|()| None),
+                Item::Last(part) => self.fragments.finish(&part).map(Some),
             },
         };
         match joined {
-            Ok(Some(text)) => self.text(&text, ctx),
+            Ok(Some(whole)) => self.whole(whole, ctx),
             Ok(None) => {}
             Err(code) => self.end(code, ctx),
         }
     }
 }
 
-impl StreamHandler<Result<ws::Message, ProtocolError>> for Session {
+impl<H: FrameHandler> StreamHandler<Result<ws::Message, ProtocolError>> for Reader<H> {
     fn handle(&mut self, item: Result<ws::Message, ProtocolError>, ctx: &mut Self::Context) {
-        self.connection.took_frame();
-        if self.outbound().closing().is_some() {
+        let connection = self.handler.connection();
+        connection.took_frame();
+        if connection.outbound.closing().is_some() {
             // Whatever still comes is not ours to answer.
             return;
         }
-        let shared = self.shared.clone();
+        let shared = self.handler.shared().clone();
         let step = || match item {
             Ok(message) => self.message(message, ctx),
             Err(e) => self.end(close_code(&e), ctx),
@@ -112,8 +156,8 @@ impl StreamHandler<Result<ws::Message, ProtocolError>> for Session {
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
-        if let Some(code) = self.connection.violation() {
-            self.outbound().close(code);
+        if let Some(code) = self.handler.connection().violation() {
+            self.handler.connection().close(code);
         }
         ctx.stop();
     }

@@ -14,7 +14,8 @@ use hubbub_protocol::{
 };
 
 use super::{
-    Session, SessionHandle,
+    SessionHandle,
+    core::SessionCore,
     dispatch::{Wait, read_place},
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     ports::{Audience, Broadcast, Range},
 };
 
-impl Session {
+impl SessionCore {
     /// Joins the rooms that the vocabulary names.
     pub(super) fn auto_join(&mut self, handle: &Arc<SessionHandle>) -> Option<Wait> {
         let shared = self.shared.clone();
@@ -132,8 +133,7 @@ impl Session {
             status: ReceiptStatus::Read,
             message: None,
         };
-        let wanted = self.shared.formats().iter().any(|format| format.wants_receipt_message());
-        if !wanted || read.offset == 0 {
+        if !self.shared.wants_receipt_message() || read.offset == 0 {
             self.emit(handle, read.room, Event::Receipt(receipt), false, reply);
             return Ok(());
         }

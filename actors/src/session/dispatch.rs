@@ -12,21 +12,23 @@ use hubbub_protocol::{
     },
     id::RoomName,
     record::Body,
+    wire::Format,
 };
 
 use super::{
-    Identity, Session, SessionHandle,
+    Identity, SessionHandle,
+    core::SessionCore,
     handle::{Grants, ReadPlace},
     rate::Passage,
 };
 use crate::{
     messages::{PresenceUpdate, RoomRequest},
     ports::Range,
-    shared::RoomPolicy,
+    shared::{RoomPolicy, Shared},
 };
 
 /// Something to wait for before the next frame is read.
-pub(super) type Wait = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Wait = Pin<Box<dyn Future<Output = ()>>>;
 
 pub(super) type Outcome = Result<Option<Wait>, HubError>;
 
@@ -35,25 +37,25 @@ fn reserved() -> HubError {
     HubError::new(ErrorCode::Forbidden, "the room's name is reserved")
 }
 
-impl Session {
-    /// Handles one text frame. What it asks is answered now or later by whoever
-    /// knows; the future, if there is one, is to be waited for first.
-    pub(super) fn on_text(&mut self, text: &str) -> Option<Wait> {
+impl SessionCore {
+    /// Handles one request, read with `decode`. What it asks is answered now or later
+    /// by whoever knows; the future, if there is one, is to be waited for first.
+    pub(super) fn on_request(&mut self, decode: impl Fn(&Format) -> Request) -> Option<Wait> {
         match self.rate.check() {
             Passage::Free => {}
             Passage::Limited => {
-                let request = self.shared.format(self.format).decode(text);
+                let request = decode(&self.shared.format(self.format));
                 let e = HubError::new(ErrorCode::RateLimited, "too many requests; slow down");
                 self.refuse(&request.reply, e);
                 return None;
             }
             Passage::Abused => {
-                self.outbound().close(CloseCode::RateAbused);
+                self.connection.close(CloseCode::RateAbused);
                 return None;
             }
         }
         let taken = Instant::now();
-        let request = self.shared.format(self.format).decode(text);
+        let request = decode(&self.shared.format(self.format));
         self.request(request, taken)
     }
 
@@ -154,26 +156,17 @@ impl Session {
     }
 
     fn auth(&mut self, auth: Auth, reply: &ReplyId) -> Outcome {
-        let identity = match (auth.token, auth.user) {
-            // A token has said so before; a client that repeats its name is right.
-            (None, Some(user)) if self.open.as_ref().is_some_and(|open| open.user == user) => {
-                if let Some(handle) = &self.open {
-                    handle.reply(reply, &Ok(Reply::Done));
-                }
-                return Ok(None);
-            }
-            (Some(token), _) => self.shared.authenticator.authenticate(&token),
-            (None, Some(user)) if self.shared.settings.anonymous => Ok(Identity {
-                user,
-                name: auth.username,
-                expires_at: None,
-                grants: Arc::new(Grants::default()),
-            }),
-            _ => Err(HubError::new(ErrorCode::Unauthorized, "a token is needed")),
-        };
-        match (identity, &self.open) {
+        // A token has said so before; a client that repeats its name is right.
+        if auth.token.is_none()
+            && let Some(handle) = &self.open
+            && auth.user.as_ref() == Some(&handle.user)
+        {
+            handle.reply(reply, &Ok(Reply::Done));
+            return Ok(None);
+        }
+        match (identify(&self.shared, auth), &self.open) {
             (Ok(identity), None) => {
-                let wait = self.open(identity, reply);
+                let wait = self.open_or_close(identity, reply);
                 if let Some(handle) = &self.open {
                     handle.reply(reply, &Ok(Reply::Done));
                 }
@@ -191,7 +184,7 @@ impl Session {
             }
             (Err(e), None) => {
                 self.refuse(reply, e);
-                self.outbound().close(CloseCode::Unauthorized);
+                self.connection.close(CloseCode::Unauthorized);
                 Ok(None)
             }
             // The session goes on with the token it has until that ends.
@@ -415,6 +408,20 @@ impl Session {
             drop(place);
         });
         Ok(())
+    }
+}
+
+/// Who a client says it is, if that is to be believed.
+pub(super) fn identify(shared: &Shared, auth: Auth) -> Result<Identity, HubError> {
+    match (auth.token, auth.user) {
+        (Some(token), _) => shared.authenticator.authenticate(&token),
+        (None, Some(user)) if shared.settings.anonymous => Ok(Identity {
+            user,
+            name: auth.username,
+            expires_at: None,
+            grants: Arc::new(Grants::default()),
+        }),
+        _ => Err(HubError::new(ErrorCode::Unauthorized, "a token is needed")),
     }
 }
 

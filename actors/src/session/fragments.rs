@@ -2,40 +2,62 @@
 //! UTF-8 (RFC 6455, sections 5.4 and 8.1).
 
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use hubbub_protocol::close::CloseCode;
+
+/// What a message carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// UTF-8.
+    Text,
+    /// Anything.
+    Binary,
+}
+
+/// A message whose fragments are all there.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Whole {
+    /// A text.
+    Text(ByteString),
+    /// Binary data.
+    Binary(Bytes),
+}
 
 /// A message whose fragments are still coming.
 pub struct Fragments {
     max: usize,
-    text: Option<BytesMut>,
+    begun: Option<(Kind, BytesMut)>,
     checked: usize,
 }
 
 impl Fragments {
     /// Messages of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self { max, text: None, checked: 0 }
+        Self { max, begun: None, checked: 0 }
     }
 
-    /// The first fragment of a text.
-    pub fn start(&mut self, part: &Bytes) -> Result<(), CloseCode> {
-        if self.text.is_some() {
+    /// The first fragment.
+    pub fn start(&mut self, kind: Kind, part: &Bytes) -> Result<(), CloseCode> {
+        if self.begun.is_some() {
             return Err(CloseCode::Protocol);
         }
-        self.text = Some(BytesMut::new());
+        self.begun = Some((kind, BytesMut::new()));
         self.checked = 0;
         self.append(part)
     }
 
     /// One more fragment.
     pub fn append(&mut self, part: &Bytes) -> Result<(), CloseCode> {
-        let Some(text) = &mut self.text else { return Err(CloseCode::Protocol) };
-        if text.len() + part.len() > self.max {
+        let Some((kind, data)) = &mut self.begun else { return Err(CloseCode::Protocol) };
+        if data.len() + part.len() > self.max {
             return Err(CloseCode::TooBig);
         }
-        text.extend_from_slice(part);
-        match std::str::from_utf8(&text[self.checked..]) {
-            Ok(_) => self.checked = text.len(),
+        data.extend_from_slice(part);
+        if *kind == Kind::Binary {
+            return Ok(());
+        }
+        match std::str::from_utf8(&data[self.checked..]) {
+            Ok(_) => self.checked = data.len(),
             // A character may be cut by the end of a fragment, never be wrong.
             Err(e) if e.error_len().is_none() => self.checked += e.valid_up_to(),
             Err(_) => return Err(CloseCode::InvalidText),
@@ -43,11 +65,16 @@ impl Fragments {
         Ok(())
     }
 
-    /// The last fragment: the whole text.
-    pub fn finish(&mut self, part: &Bytes) -> Result<String, CloseCode> {
+    /// The last fragment: the whole message.
+    pub fn finish(&mut self, part: &Bytes) -> Result<Whole, CloseCode> {
         self.append(part)?;
-        let text = self.text.take().ok_or(CloseCode::Protocol)?;
-        String::from_utf8(text.into()).map_err(|_| CloseCode::InvalidText)
+        match self.begun.take() {
+            None => Err(CloseCode::Protocol),
+            Some((Kind::Binary, data)) => Ok(Whole::Binary(data.freeze())),
+            Some((Kind::Text, data)) => ByteString::try_from(data.freeze())
+                .map(Whole::Text)
+                .map_err(|_| CloseCode::InvalidText),
+        }
     }
 }
 
@@ -63,19 +90,26 @@ mod tests {
     #[test]
     fn characters_may_be_cut_but_not_wrong() {
         let mut f = Fragments::new(100);
-        f.start(&b(b"a\xe2\x82")).unwrap();
-        assert_eq!(f.finish(&b(b"\xac!")).unwrap(), "a€!");
-        f.start(&b(b"ok")).unwrap();
+        f.start(Kind::Text, &b(b"a\xe2\x82")).unwrap();
+        assert_eq!(f.finish(&b(b"\xac!")).unwrap(), Whole::Text("a€!".into()));
+        f.start(Kind::Text, &b(b"ok")).unwrap();
         assert_eq!(f.append(&b(b"\xff")), Err(CloseCode::InvalidText));
         let mut f = Fragments::new(100);
-        f.start(&b(b"\xe2")).unwrap();
+        f.start(Kind::Text, &b(b"\xe2")).unwrap();
         assert_eq!(f.finish(&b(b"")), Err(CloseCode::InvalidText));
+    }
+
+    #[test]
+    fn binary_may_be_anything() {
+        let mut f = Fragments::new(100);
+        f.start(Kind::Binary, &b(b"\xff")).unwrap();
+        assert_eq!(f.finish(&b(b"\xfe")).unwrap(), Whole::Binary(b(b"\xff\xfe")));
     }
 
     #[test]
     fn the_whole_message_is_bounded() {
         let mut f = Fragments::new(4);
-        f.start(&b(b"abc")).unwrap();
+        f.start(Kind::Text, &b(b"abc")).unwrap();
         assert_eq!(f.append(&b(b"de")), Err(CloseCode::TooBig));
         assert_eq!(Fragments::new(4).append(&b(b"a")), Err(CloseCode::Protocol));
     }

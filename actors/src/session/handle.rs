@@ -8,20 +8,23 @@ use std::{
     },
 };
 
+use bytestring::ByteString;
 use hubbub_protocol::{
     close::CloseCode,
     error::{ErrorCode, HubError},
     event::{Event, Reply, ReplyId, Status},
     id::{RoomName, SessionId, UserId},
     pattern,
-    wire::FormatId,
+    wire::{FormatId, socketio},
 };
 use parking_lot::Mutex;
 
+use super::heartbeat::{self, HeartbeatSettings};
 use crate::{
+    formats::FormatLease,
     frame::Frame,
     outbound::{Class, Outbound},
-    shared::Shared,
+    shared::{Settings, Shared},
 };
 
 /// What a token allows.
@@ -63,9 +66,28 @@ pub struct Identity {
     pub grants: Arc<Grants>,
 }
 
-/// One transport: what heartbeats and limits look at, before and after there is
-/// a session on it.
+/// How a connection is spoken to about itself.
+pub enum Wire {
+    /// The JSON wire: WebSocket pings, close codes.
+    Json,
+    /// Engine.IO: pings are packets; a close ends the transport, so that the
+    /// client comes back.
+    Engine,
+    /// One namespace on an Engine.IO connection whose queue it shares. Its
+    /// heartbeat is that connection's.
+    Namespace {
+        /// The namespace.
+        name: ByteString,
+        /// Its format, for as long as the session may speak.
+        lease: Arc<FormatLease>,
+    },
+}
+
+/// One transport, or one namespace on it: what heartbeats and limits look at,
+/// before and after there is a session on it.
 pub struct Connection {
+    /// How it is spoken to.
+    pub wire: Wire,
     /// What goes out.
     pub outbound: Arc<Outbound>,
     /// The client's address, as trusted proxies report it.
@@ -84,8 +106,15 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that must authenticate until `auth_deadline`.
-    pub fn new(outbound: Arc<Outbound>, peer: IpAddr, now: u64, auth_deadline: u64) -> Self {
+    pub fn new(
+        wire: Wire,
+        outbound: Arc<Outbound>,
+        peer: IpAddr,
+        now: u64,
+        auth_deadline: u64,
+    ) -> Self {
         Self {
+            wire,
             outbound,
             peer,
             opened_at: now,
@@ -133,6 +162,36 @@ impl Connection {
         self.auth_deadline.store(u64::MAX, Ordering::Relaxed);
         self.expires_at.store(expires_at.unwrap_or(u64::MAX), Ordering::Relaxed);
         self.warned.store(0, Ordering::Relaxed);
+    }
+
+    /// It has until `deadline` to authenticate again; look at it anew.
+    pub fn must_authenticate(&self, deadline: u64) {
+        self.auth_deadline.store(deadline, Ordering::Relaxed);
+    }
+
+    /// The times of its heartbeat.
+    pub fn heartbeat(&self, settings: &Settings) -> HeartbeatSettings {
+        match self.wire {
+            Wire::Json => settings.heartbeat,
+            Wire::Engine => settings.engine.heartbeat,
+            Wire::Namespace { .. } => heartbeat::NO_HEARTBEAT,
+        }
+    }
+
+    /// Closes after what waits is written. On Engine.IO the transport ends, so that
+    /// the client comes back by itself; if it should not, the namespace is
+    /// disconnected first.
+    pub fn close(&self, code: CloseCode) {
+        match &self.wire {
+            Wire::Json => return self.outbound.close(code),
+            Wire::Engine => {}
+            Wire::Namespace { name, .. } if !code.reconnect() => {
+                let bye = socketio::engine_frame(|out| socketio::write_disconnect(out, name));
+                self.outbound.push(&Frame::text(bye.as_bytes()), Class::Reply);
+            }
+            Wire::Namespace { .. } => {}
+        }
+        self.outbound.close_bare(code, false);
     }
 
     /// The transport saw a frame that must not be: once what came before it is
@@ -316,7 +375,7 @@ impl SessionHandle {
 
     /// Closes the connection after what waits is written.
     pub fn close(&self, code: CloseCode) {
-        self.connection.outbound.close(code);
+        self.connection.close(code);
     }
 
     /// The room a request means: the named one, or the only one.

@@ -14,6 +14,10 @@ pub struct HeartbeatSettings {
     pub timeout_ms: u64,
 }
 
+/// For what has no heartbeat of its own; so long that it never comes.
+pub(crate) const NO_HEARTBEAT: HeartbeatSettings =
+    HeartbeatSettings { heartbeat_ms: 1 << 50, timeout_ms: 1 << 50 };
+
 /// What is told before a token ends, in milliseconds.
 const EXPIRY_NOTICE_MS: u64 = 30_000;
 

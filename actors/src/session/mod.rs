@@ -1,36 +1,43 @@
-//! The session: one actor per WebSocket connection. It reads frames, decides what
-//! they ask, and hands it to the room server of its worker and to the presence
-//! tracker; what goes out passes the connection's [`Outbound`] queue.
+//! The session: one actor per connection. It reads frames, decides what they ask,
+//! and hands it to the room server of its worker and to the presence tracker; what
+//! goes out passes the connection's [`Outbound`](crate::outbound::Outbound) queue.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `core` | what a session does, whatever it came on |
+//! | `dispatch`, `custom` | what each command does |
+//! | [`engine`] | Socket.IO: many sessions on one connection, also over polling |
+//! | `context` | the actor that reads WebSocket frames |
+//! | `handle` | what the rest of the hub holds of a session |
+//! | [`heartbeat`], `rate`, `fragments` | pure |
 
 mod context;
+mod core;
 mod custom;
 mod dispatch;
+pub mod engine;
 mod fragments;
 mod handle;
 pub mod heartbeat;
 mod rate;
 
-use std::{collections::VecDeque, net::IpAddr, sync::Arc};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use actix::Recipient;
-use hubbub_protocol::{
-    close::CloseCode,
-    error::{ErrorCode, HubError},
-    event::{Authenticated, Event, ReplyId, Request},
-    id::SessionId,
-    wire::FormatId,
-};
+use actix_http::error::PayloadError;
+use bytes::Bytes;
+use bytestring::ByteString;
+use futures_util::Stream;
+use hubbub_protocol::{close::CloseCode, event::ReplyId, wire::FormatId};
 
+use self::{context::FrameHandler, core::SessionCore, dispatch::Wait};
 pub use self::{
-    context::start,
-    handle::{Connection, Grants, Identity, SessionHandle},
+    engine::EngineSettings,
+    handle::{Connection, Grants, Identity, SessionHandle, Wire},
     heartbeat::HeartbeatSettings,
 };
-use self::{fragments::Fragments, rate::Rate};
 use crate::{
-    frame::Frame,
     messages::{RoomRequest, Watch},
-    outbound::{Class, Outbound},
     shared::Shared,
 };
 
@@ -59,138 +66,65 @@ pub struct WorkerLink {
     pub heart: Recipient<Watch>,
 }
 
-/// One WebSocket connection's actor.
+/// One connection of the JSON wire.
 pub struct Session {
-    shared: Arc<Shared>,
-    worker: Arc<WorkerLink>,
-    connection: Arc<Connection>,
-    format: FormatId,
-    fragments: Fragments,
-    rate: Rate,
-    /// What is left of a batch while one of its commands is waited for.
-    batched: VecDeque<Request>,
-    open: Option<Arc<SessionHandle>>,
+    core: SessionCore,
     /// The token said so in the handshake; opened when the actor starts.
     identity: Option<Identity>,
-    /// The room in which the client was last said to type.
-    typing: Option<hubbub_protocol::id::RoomName>,
 }
 
 impl Session {
     /// A session that has not read anything yet.
     pub fn new(start: SessionStart) -> Self {
-        let settings = &start.shared.settings;
-        Self {
-            fragments: Fragments::new(settings.max_frame_bytes),
-            rate: Rate::new(settings.messages_per_second, settings.burst),
-            shared: start.shared,
-            worker: start.worker,
-            connection: start.connection,
-            format: start.format,
-            batched: VecDeque::new(),
-            open: None,
-            identity: start.identity,
-            typing: None,
-        }
-    }
-
-    /// The client's address.
-    pub fn peer(&self) -> IpAddr {
-        self.connection.peer
-    }
-
-    fn outbound(&self) -> &Arc<Outbound> {
-        &self.connection.outbound
-    }
-
-    fn now(&self) -> u64 {
-        self.shared.clock.now()
-    }
-
-    /// Opens the session for who a token names, or tells why not.
-    /// The rooms of the vocabulary are joined by themselves; the future, if there is
-    /// one, is to be waited for first.
-    fn open(&mut self, identity: Identity, reply: &ReplyId) -> Option<dispatch::Wait> {
-        if self.shared.is_banned(&identity.user) {
-            let e = HubError::new(ErrorCode::Forbidden, "an operator has sent this user away");
-            self.refuse(reply, e);
-            self.outbound().close(CloseCode::Forbidden);
-            return None;
-        }
-        if self.shared.is_draining() {
-            let e = HubError::unavailable("the node is draining; connect to another one");
-            self.refuse(reply, e);
-            self.outbound().close(CloseCode::Draining);
-            return None;
-        }
-        self.accept(&identity);
-        let handle = Arc::new(SessionHandle::new(
-            SessionId(uuid::Uuid::now_v7()),
-            &identity,
-            self.format,
-            self.worker.index,
-            self.connection.clone(),
-            self.shared.clone(),
-        ));
-        log::info!(
-            session:% = handle.id, user:% = handle.user, ip:% = self.peer(), worker = self.worker.index;
-            "session opened"
-        );
-        self.worker.room_server.do_send(RoomRequest::Attach(handle.clone()));
-        self.open = Some(handle.clone());
-        self.tell_authenticated(&handle);
-        self.auto_join(&handle)
-    }
-
-    /// A token was accepted: its end is what the heart looks for now.
-    fn accept(&self, identity: &Identity) {
-        self.connection.authenticated(identity.expires_at);
-        let (connection, format) = (self.connection.clone(), self.format);
-        self.worker.heart.do_send(Watch { connection, format });
-    }
-
-    fn tell_authenticated(&self, handle: &SessionHandle) {
-        handle.tell(&Event::Authenticated(Authenticated {
-            session: handle.id,
-            user: handle.user.clone(),
-            node: self.shared.node.clone(),
-            timestamp: self.shared.clock.timestamp(),
-        }));
-    }
-
-    /// Answers with an error, also before there is a session.
-    fn refuse(&self, reply: &ReplyId, error: HubError) {
-        match &self.open {
-            Some(handle) => handle.reply(reply, &Err(error)),
-            None => {
-                self.shared.metrics.errors.with_label_values(&[error.code.as_str()]).inc();
-                if let Some(text) = self.shared.format(self.format).reply(reply, &Err(error)) {
-                    self.outbound().push(&Frame::text(&text), Class::Reply);
-                }
-            }
-        }
-    }
-
-    /// Hands a request to the room server, or answers that it is too busy.
-    fn ask(&self, request: RoomRequest, reply: ReplyId) {
-        if self.worker.room_server.try_send(request).is_err() {
-            self.refuse(&reply, HubError::unavailable("the hub is busy; try again"));
-        }
+        let core = SessionCore::new(start.shared, start.worker, start.connection, start.format);
+        Self { core, identity: start.identity }
     }
 }
 
-/// However a session ends, also by a panic, no trace of it stays.
-impl Drop for Session {
-    fn drop(&mut self) {
-        if let Some(handle) = self.open.take() {
-            let ms = self.now().saturating_sub(self.connection.opened_at);
-            let reason = self.outbound().reason();
-            log::info!(
-                session:% = handle.id, user:% = handle.user, reason, duration_ms = ms,
-                sent_bytes = self.outbound().progress();
-                "session closed"
-            );
-            self.worker.room_server.do_send(RoomRequest::Detach(handle));
-        }
+/// Starts a session that reads the client's bytes from a stream. The future it
+/// gives must be polled by the connection's driver; it ends when the session
+/// does.
+pub fn start(
+    session: Session,
+    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+) -> impl Future<Output = ()> {
+    context::start(session, bytes)
+}
+
+impl FrameHandler for Session {
+    const BINARY: bool = false;
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.core.shared
+    }
+
+    fn connection(&self) -> &Arc<Connection> {
+        &self.core.connection
+    }
+
+    fn max_message(&self) -> usize {
+        self.core.shared.settings.max_frame_bytes
+    }
+
+    fn started(&mut self) -> Option<Wait> {
+        let identity = self.identity.take()?;
+        self.core.open_or_close(identity, &ReplyId::None)
+    }
+
+    fn sign_of_life(&mut self) {
+        self.core.connection.seen(self.core.now());
+    }
+
+    fn text(&mut self, text: ByteString) -> Option<Wait> {
+        self.core.on_request(|format| format.decode(&text))
+    }
+
+    fn binary(&mut self, _: Bytes) -> Option<Wait> {
+        self.core.connection.close(CloseCode::BadFrame);
+        None
+    }
+
+    fn go_on(&mut self) -> Option<Wait> {
+        self.core.go_on(Instant::now())
     }
 }

@@ -118,6 +118,16 @@ impl Vocabulary {
         &self.auto_join
     }
 
+    /// Whether clients may say who they are by an event, after they have connected.
+    pub fn authenticates(&self) -> bool {
+        self.inbound.values().any(|inbound| match inbound {
+            inbound::Inbound::Commands(rules) => {
+                rules.iter().any(|rule| rule.verb == inbound::Verb::Auth)
+            }
+            inbound::Inbound::Custom(_) => false,
+        })
+    }
+
     /// Whether the session that sent an event may be told it in another way than
     /// the others: only then the two copies need a rendering each.
     pub fn distinguishes_sender(&self) -> bool {

@@ -4,12 +4,17 @@
 
 use std::sync::Arc;
 
-use super::json;
+use bytestring::ByteString;
+
+use super::{
+    json,
+    socketio::{self, RawJson, engine_frame, write_ack, write_event},
+};
 use crate::{
     error::HubError,
     event::{Event, Reply, ReplyId, Request},
     id::RoomName,
-    vocabulary::{Copy, Vocabulary},
+    vocabulary::{Answer, Copy, Rendered, Vocabulary},
 };
 
 /// Which format a session speaks, as an index into the hub's list of formats.
@@ -23,6 +28,15 @@ pub enum Format {
     Json,
     /// One JSON object per text frame, in another vocabulary.
     JsonVocabulary(Arc<Vocabulary>),
+    /// Socket.IO packets of one namespace. What is written is the whole payload of a
+    /// frame, Engine.IO prefix included, so one rendering serves every member on every
+    /// transport.
+    SocketIo {
+        /// The namespace.
+        namespace: ByteString,
+        /// The vocabulary; none for `hubbub`, which has a faster way.
+        vocabulary: Option<Arc<Vocabulary>>,
+    },
 }
 
 impl Format {
@@ -31,59 +45,81 @@ impl Format {
         if vocabulary.name() == "hubbub" { Self::Json } else { Self::JsonVocabulary(vocabulary) }
     }
 
+    /// The format of a Socket.IO namespace in a vocabulary; none for `hubbub`.
+    pub fn socketio(namespace: ByteString, vocabulary: Option<Arc<Vocabulary>>) -> Self {
+        let vocabulary = vocabulary.filter(|vocabulary| vocabulary.name() != "hubbub");
+        Self::SocketIo { namespace, vocabulary }
+    }
+
     /// The wire, as logs and metrics show it.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Json | Self::JsonVocabulary(_) => "json",
+            Self::SocketIo { .. } => "socketio",
+        }
+    }
+
+    /// The tables of a vocabulary other than the hub's own.
+    fn tables(&self) -> Option<&Vocabulary> {
+        match self {
+            Self::Json => None,
+            Self::JsonVocabulary(vocabulary) => Some(vocabulary),
+            Self::SocketIo { vocabulary, .. } => vocabulary.as_deref(),
         }
     }
 
     /// The vocabulary's name.
     pub fn vocabulary(&self) -> &str {
-        match self {
-            Self::Json => "hubbub",
-            Self::JsonVocabulary(vocabulary) => vocabulary.name(),
-        }
+        self.tables().map_or("hubbub", Vocabulary::name)
     }
 
     /// The rooms that a session of this format joins by itself.
     pub fn auto_join(&self) -> &[RoomName] {
-        match self {
-            Self::Json => &[],
-            Self::JsonVocabulary(vocabulary) => vocabulary.auto_join(),
-        }
+        self.tables().map_or(&[], Vocabulary::auto_join)
     }
 
     /// Whether the session that sent an event may be told it in another way than
     /// the others, see [`Format::event_for`].
     pub fn distinguishes_sender(&self) -> bool {
-        match self {
-            Self::Json => false,
-            Self::JsonVocabulary(vocabulary) => vocabulary.distinguishes_sender(),
-        }
+        self.tables().is_some_and(Vocabulary::distinguishes_sender)
     }
 
     /// Whether the answer to a publish holds what was stored.
     pub fn wants_published(&self) -> bool {
-        match self {
-            Self::Json => false,
-            Self::JsonVocabulary(vocabulary) => vocabulary.wants_published(),
-        }
+        self.tables().is_some_and(Vocabulary::wants_published)
     }
 
     /// Whether receipts name the message at their offset.
     pub fn wants_receipt_message(&self) -> bool {
-        match self {
-            Self::Json => false,
-            Self::JsonVocabulary(vocabulary) => vocabulary.wants_receipt_message(),
-        }
+        self.tables().is_some_and(Vocabulary::wants_receipt_message)
     }
 
-    /// Reads one text frame. Whatever it holds, there is something to answer.
+    /// Reads one text frame. Whatever it holds, there is something to answer. On a
+    /// wire that cuts its frames into events first, ask [`decode_event`](Self::decode_event).
     pub fn decode(&self, text: &str) -> Request {
         match self {
             Self::Json => json::decode(text),
             Self::JsonVocabulary(vocabulary) => vocabulary.decode_json(text),
+            Self::SocketIo { .. } => Request {
+                reply: ReplyId::None,
+                command: Err(HubError::bad_request("the frame is not an event")),
+            },
+        }
+    }
+
+    /// Reads one event of the Socket.IO wire: its name, its arguments, and the ack
+    /// id if the client wants an answer.
+    pub fn decode_event(&self, name: &str, args: &[RawJson], id: Option<u64>) -> Request {
+        match self {
+            Self::SocketIo { vocabulary: None, .. } => socketio::hubbub::decode(name, args, id),
+            Self::SocketIo { vocabulary: Some(vocabulary), .. } => {
+                let args: Vec<&str> = args.iter().map(RawJson::get).collect();
+                vocabulary.decode_event(name, &args, id)
+            }
+            Self::Json | Self::JsonVocabulary(_) => Request {
+                reply: id.map_or(ReplyId::None, ReplyId::SocketIo),
+                command: Err(HubError::bad_request("the wire has no such events")),
+            },
         }
     }
 
@@ -98,6 +134,12 @@ impl Format {
         match self {
             Self::Json => Some(json::event(event)),
             Self::JsonVocabulary(vocabulary) => vocabulary.encode_json(event, copy),
+            Self::SocketIo { namespace, vocabulary: None } => {
+                socketio::hubbub::event(namespace, event)
+            }
+            Self::SocketIo { namespace, vocabulary: Some(vocabulary) } => {
+                Some(packet(namespace, &vocabulary.encode(event, copy)?))
+            }
         }
     }
 
@@ -107,6 +149,26 @@ impl Format {
         match self {
             Self::Json => json::reply(id, reply),
             Self::JsonVocabulary(vocabulary) => vocabulary.reply_json(id, reply),
+            Self::SocketIo { namespace, vocabulary: None } => {
+                socketio::hubbub::reply(namespace, id, reply)
+            }
+            Self::SocketIo { namespace, vocabulary: Some(vocabulary) } => {
+                Some(match (vocabulary.reply(id, reply)?, id) {
+                    (Answer::Ack(args), ReplyId::SocketIo(id)) => {
+                        let text =
+                            engine_frame(|out| write_ack(out, namespace, Some(*id), &args, 0));
+                        text.into_bytes()
+                    }
+                    // Only who has an id is answered by an ack.
+                    (Answer::Ack(_), _) => return None,
+                    (Answer::Event(event), _) => packet(namespace, &event),
+                })
+            }
         }
     }
+}
+
+/// An event of a vocabulary as the payload of a frame.
+fn packet(namespace: &str, event: &Rendered) -> Vec<u8> {
+    engine_frame(|out| write_event(out, namespace, &event.name, &event.args, None, 0)).into_bytes()
 }

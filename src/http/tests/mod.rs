@@ -29,7 +29,9 @@ use hubbub_actors::{
     outbound::{Outbound, WhenFull},
     presence_tracker::PresenceSettings,
     relay::Relay,
-    session::{self, Connection, HeartbeatSettings, Identity, Session, SessionStart},
+    session::{
+        self, Connection, EngineSettings, HeartbeatSettings, Identity, Session, SessionStart, Wire,
+    },
     shared::{Authenticator, RoomPolicy, Settings},
     system::{Hub, Parts, Worker},
 };
@@ -90,6 +92,13 @@ impl Node {
                 anonymous: false,
                 presence: PresenceSettings { grace_ms: 0, announce_max_members: 100 },
                 typing_timeout_ms: 6000,
+                engine: EngineSettings {
+                    heartbeat: HeartbeatSettings { heartbeat_ms: 60_000, timeout_ms: 60_000 },
+                    max_payload: config.socketio.max_http_buffer_bytes,
+                    connect_timeout_ms: config.socketio.connect_timeout_ms,
+                    namespaces: config.socketio.namespaces.clone(),
+                    vocabulary: None,
+                },
                 fault_injection: false,
             },
             authenticator: Arc::new(NoTokens),
@@ -142,7 +151,13 @@ impl Node {
         let session = Session::new(SessionStart {
             shared,
             worker: self.worker.link.clone(),
-            connection: Arc::new(Connection::new(outbound.clone(), peer, now, now + 60_000)),
+            connection: Arc::new(Connection::new(
+                Wire::Json,
+                outbound.clone(),
+                peer,
+                now,
+                now + 60_000,
+            )),
             format: FormatId(0),
             identity: Some(Identity {
                 user: UserId::new(user).unwrap(),
@@ -192,7 +207,8 @@ impl Client {
     async fn expect(&mut self, kind: &str) -> Value {
         let found = eventually(|| {
             let taken = self.outbound.take(usize::MAX);
-            self.seen.extend(taken.iter().filter_map(|frame| serde_json::from_slice(frame).ok()));
+            let events = taken.iter().map(|frame| serde_json::from_slice(&frame.payload()));
+            self.seen.extend(events.filter_map(Result::ok));
             let at = self.seen.iter().position(|event| event["type"] == kind)?;
             Some(self.seen.drain(..=at).next_back().unwrap())
         });

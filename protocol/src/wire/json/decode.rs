@@ -82,6 +82,20 @@ pub fn decode(text: &str) -> Request {
     }
 }
 
+/// Reads a request whose event name stands beside its fields, as on the Socket.IO
+/// wire: `fields` is one JSON object, or nothing where no field is needed. A
+/// `type` and an `id` among the fields mean nothing.
+pub fn decode_named(kind: &str, fields: Option<&str>, reply: ReplyId) -> Request {
+    let object = match fields.map(object).transpose() {
+        Ok(object) => object.unwrap_or_default(),
+        Err(_) => {
+            let why = "the argument is not a JSON object with each field once";
+            return Request { reply, command: Err(HubError::bad_request(why)) };
+        }
+    };
+    Request { reply, command: named(kind, &object, true) }
+}
+
 /// A derived struct would read a list as well; only an object will do.
 fn object(text: &str) -> Result<Object<'_>, serde_json::Error> {
     match text.trim_start().as_bytes().first() {
@@ -120,7 +134,12 @@ fn reply_id(raw: Raw<'_>) -> Result<ReplyId, HubError> {
 
 fn command(o: &Object<'_>, batch_allowed: bool) -> Result<Command, HubError> {
     let kind = text("type", o.kind)?.ok_or_else(|| missing("type"))?;
-    Ok(match &*kind {
+    named(&kind, o, batch_allowed)
+}
+
+/// The command of a name.
+fn named(kind: &str, o: &Object<'_>, batch_allowed: bool) -> Result<Command, HubError> {
+    Ok(match kind {
         "auth" => Command::Auth(auth(o)?),
         "join" | "join_room" => Command::Join(Join {
             room: need_room(o)?,

@@ -143,6 +143,42 @@ pub fn fieldset(item: &dyn Fieldset) -> Vec<u8> {
     out
 }
 
+/// Appends the fields of a thing as one JSON object without its `type`, for a wire
+/// that names events elsewhere. Things in its lists keep theirs.
+pub fn write_fields(out: &mut Vec<u8>, item: &dyn Fieldset) {
+    let mut object = Object::open(out);
+    item.fields(&mut object);
+    object.close();
+}
+
+/// Appends an answer as one JSON object, for a wire that says elsewhere what is
+/// answered. With `ok` it says whether it went well:
+/// `{"ok":true,...fields}` or `{"ok":false,"code","message"}`. `id` is the
+/// request's own, if it had one among its fields.
+pub fn write_answer(
+    out: &mut Vec<u8>,
+    id: Option<&str>,
+    ok: bool,
+    reply: &Result<Reply, HubError>,
+) {
+    let mut object = Object::open(out);
+    if let Some(id) = id {
+        object.name("id");
+        object.out.extend_from_slice(id.as_bytes());
+    }
+    if ok {
+        object.flag("ok", reply.is_ok());
+    }
+    match reply {
+        Ok(reply) => reply.fields(&mut object),
+        Err(e) => {
+            object.text("code", e.code.as_str());
+            object.text("message", &e.message);
+        }
+    }
+    object.close();
+}
+
 /// Writes an event.
 pub fn event(event: &Event) -> Vec<u8> {
     fieldset(event)

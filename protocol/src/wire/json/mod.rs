@@ -6,6 +6,6 @@ mod encode;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use decode::decode;
 pub(crate) use decode::depth;
-pub use encode::{event, fieldset, reply};
+pub use decode::{decode, decode_named};
+pub use encode::{event, fieldset, reply, write_answer, write_fields};

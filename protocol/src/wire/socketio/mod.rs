@@ -20,6 +20,7 @@ mod attachments;
 mod decode;
 mod encode;
 mod error;
+pub mod hubbub;
 mod packet;
 mod reassembler;
 mod scan;

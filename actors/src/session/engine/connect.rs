@@ -1,0 +1,127 @@
+//! CONNECT: who may join which namespace.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use hubbub_protocol::{
+    close::CloseCode,
+    error::{ErrorCode, HubError},
+    event::{Auth, Command, ReplyId},
+    pattern,
+    wire::{
+        Format, json,
+        socketio::{self, MAIN_NAMESPACE, RawJson, engine_frame},
+    },
+};
+
+use super::{Engine, Joined, MAX_NAMESPACES};
+use crate::session::{
+    Connection, Wire,
+    core::SessionCore,
+    dispatch::{Outcome, Wait, identify},
+};
+
+/// What the reference says of a namespace that there is not.
+const INVALID_NAMESPACE: &str = "Invalid namespace";
+
+impl Engine {
+    /// Joins a namespace, or answers why not; the connection stays in both cases.
+    /// What it gives is to be waited for first.
+    pub(super) fn connect(
+        &mut self,
+        namespace: ByteString,
+        data: Option<&RawJson>,
+    ) -> Option<Wait> {
+        if self.shared.is_draining() {
+            self.connection.close(CloseCode::Draining);
+            return None;
+        }
+        // A name that is kept must not keep the packet, with its token, alive.
+        let namespace = match &*namespace {
+            MAIN_NAMESPACE => ByteString::from_static(MAIN_NAMESPACE),
+            other => ByteString::from(other),
+        };
+        let known = &self.shared.settings.engine.namespaces;
+        if !pattern::any_matches(known, &namespace) {
+            let refusal = engine_frame(|out| {
+                socketio::write_connect_error(out, &namespace, INVALID_NAMESPACE, None);
+            });
+            self.push(&refusal);
+            return None;
+        }
+        match self.join(namespace.clone(), data) {
+            Ok(wait) => wait,
+            Err(e) => {
+                let errors = &self.shared.metrics.errors;
+                errors.with_label_values(&[e.code.as_str()]).inc();
+                let data = format!(r#"{{"code":"{}"}}"#, e.code);
+                let refusal = engine_frame(|out| {
+                    socketio::write_connect_error(out, &namespace, &e.message, Some(&data));
+                });
+                self.push(&refusal);
+                None
+            }
+        }
+    }
+
+    fn join(&mut self, namespace: ByteString, data: Option<&RawJson>) -> Outcome {
+        if self.joined.len() >= MAX_NAMESPACES {
+            let why = format!("a connection may join {MAX_NAMESPACES} namespaces");
+            return Err(HubError::new(ErrorCode::RateLimited, why));
+        }
+        let shared = self.shared.clone();
+        let mut auth = auth(data)?;
+        if auth.token.is_none() {
+            auth.token.clone_from(&self.token);
+        }
+        let vocabulary = &shared.settings.engine.vocabulary;
+        let anonymous = auth.token.is_none() && auth.user.is_none();
+        // Where an event may say it later, nobody has to say it now.
+        let later = anonymous && vocabulary.as_ref().is_some_and(|v| v.authenticates());
+        let identity = if later { None } else { Some(identify(&shared, auth)?) };
+        let make = || Format::socketio(namespace.clone(), vocabulary.clone());
+        let lease = shared
+            .formats
+            .lease(&namespace, make)
+            .ok_or_else(|| HubError::unavailable("too many namespaces are in use"))?;
+        let format = lease.id;
+        let now = shared.clock.now();
+        let connection = Arc::new(Connection::new(
+            Wire::Namespace { name: namespace.clone(), lease },
+            self.connection.outbound.clone(),
+            self.connection.peer,
+            now,
+            if later { now + shared.settings.auth_timeout_ms } else { u64::MAX },
+        ));
+        let mut core = SessionCore::new(shared.clone(), self.worker.clone(), connection, format);
+        let sid = core.id.to_string();
+        let greet = || {
+            self.push(&engine_frame(|out| {
+                socketio::write_connected(out, &namespace, &sid, None);
+            }));
+        };
+        let wait = match identity {
+            Some(identity) => core.open(identity, |_| greet())?,
+            None => {
+                greet();
+                core.watch();
+                None
+            }
+        };
+        self.connection.authenticated(None);
+        // Most connections join one, and each place is large.
+        self.joined.reserve_exact(1);
+        self.joined.push(Joined { namespace, core });
+        Ok(wait)
+    }
+}
+
+/// What the payload of a CONNECT says: `token`, or `userId` and `username`; whatever
+/// else it has is not ours.
+fn auth(data: Option<&RawJson>) -> Result<Auth, HubError> {
+    let request = json::decode_named("auth", data.map(RawJson::get), ReplyId::None);
+    match request.command? {
+        Command::Auth(auth) => Ok(auth),
+        _ => Err(HubError::bad_request("the auth payload is not understood")),
+    }
+}

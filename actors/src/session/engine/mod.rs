@@ -1,0 +1,372 @@
+//! Socket.IO: one connection, and a session for each namespace that its client
+//! joins. The connection may be a WebSocket, or HTTP long-polling that becomes one:
+//! the [`Engine`] is what stays the same, with its sessions and its queue.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `connect` | who may join which namespace |
+//! | [`polling`] | the actor of a connection while it polls |
+//! | [`registry`] | where the connection of a sid is |
+//! | [`seat`] | what a connection is counted by |
+
+mod connect;
+pub mod polling;
+pub mod registry;
+pub mod seat;
+
+use std::{future::Future, net::IpAddr, sync::Arc, time::Instant};
+
+use actix_http::error::PayloadError;
+use bytes::Bytes;
+use bytestring::ByteString;
+use futures_util::Stream;
+use hubbub_protocol::{
+    close::CloseCode,
+    error::{ErrorCode, HubError},
+    event::{ReplyId, Request},
+    vocabulary::Vocabulary,
+    wire::{
+        FormatId,
+        engineio::{self, Handshake, Transport},
+        socketio::{self, Body, EventName, RawJson, Reassembler},
+    },
+};
+
+use self::registry::Registration;
+use super::{
+    Connection, HeartbeatSettings, Wire, WorkerLink,
+    context::{self, FrameHandler},
+    core::SessionCore,
+    dispatch::Wait,
+    rate::{Passage, Rate},
+};
+use crate::{frame::Frame, messages::Watch, outbound::Class, outbound::Outbound, shared::Shared};
+
+/// Most namespaces that one connection may have joined.
+pub const MAX_NAMESPACES: usize = 16;
+
+/// Times and bounds of the Socket.IO wire.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// `socketio.ping_interval_ms` and `socketio.ping_timeout_ms`.
+    pub heartbeat: HeartbeatSettings,
+    /// `socketio.max_http_buffer_bytes`: of a polling body and of a message.
+    pub max_payload: usize,
+    /// `socketio.connect_timeout_ms`.
+    pub connect_timeout_ms: u64,
+    /// `socketio.namespaces`: names, or patterns with `*` and `?`.
+    pub namespaces: Vec<String>,
+    /// `socketio.vocabulary`; none for `hubbub`.
+    pub vocabulary: Option<Arc<Vocabulary>>,
+}
+
+/// What a connection needs to begin.
+pub struct EngineStart {
+    /// What everybody on the node shares.
+    pub shared: Arc<Shared>,
+    /// What it talks to on its worker.
+    pub worker: Arc<WorkerLink>,
+    /// Its queue.
+    pub outbound: Arc<Outbound>,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// The token of the handshake, for a CONNECT without one.
+    pub token: Option<Box<str>>,
+}
+
+/// One Socket.IO connection, on whatever transport.
+pub struct Engine {
+    shared: Arc<Shared>,
+    worker: Arc<WorkerLink>,
+    connection: Arc<Connection>,
+    token: Option<Box<str>>,
+    reassembler: Reassembler,
+    joined: Vec<Joined>,
+    /// How often it may join, leave and acknowledge; made when it does so again.
+    control: Option<Rate>,
+    registration: Registration,
+}
+
+struct Joined {
+    namespace: ByteString,
+    core: SessionCore,
+}
+
+impl Engine {
+    /// A connection that must join a namespace soon.
+    pub fn new(start: EngineStart, registration: Registration) -> Self {
+        let settings = &start.shared.settings.engine;
+        let now = start.shared.clock.now();
+        let deadline = now + settings.connect_timeout_ms;
+        let limits = socketio::Limits {
+            max_packet_bytes: settings.max_payload,
+            ..socketio::Limits::default()
+        };
+        let connection = Connection::new(Wire::Engine, start.outbound, start.peer, now, deadline);
+        let engine = Self {
+            connection: Arc::new(connection),
+            token: start.token,
+            reassembler: Reassembler::new(limits),
+            joined: Vec::new(),
+            control: None,
+            registration,
+            shared: start.shared,
+            worker: start.worker,
+        };
+        engine.watch();
+        engine
+    }
+
+    /// The open packet, its `0` included.
+    pub fn handshake(&self, transport: Transport) -> String {
+        let settings = &self.shared.settings.engine;
+        let mut text = String::with_capacity(160);
+        Handshake {
+            sid: self.registration.sid().to_string(),
+            upgrades: match transport {
+                Transport::Polling => vec![Transport::WebSocket],
+                Transport::WebSocket => Vec::new(),
+            },
+            ping_interval: settings.heartbeat.heartbeat_ms,
+            ping_timeout: settings.heartbeat.timeout_ms,
+            max_payload: settings.max_payload as u64,
+        }
+        .encode(&mut text);
+        text
+    }
+
+    /// What heartbeats and limits look at.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// What everybody on the node shares.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.clock.now()
+    }
+
+    /// Has the heart look at the connection anew.
+    fn watch(&self) {
+        // The connection itself is never told anything in a format.
+        let (connection, format) = (self.connection.clone(), FormatId(0));
+        self.worker.heart.do_send(Watch { connection, format });
+    }
+
+    /// Whether the last pong is too long ago, to the millisecond.
+    fn is_lost(&self) -> bool {
+        let times = self.shared.settings.engine.heartbeat;
+        self.now() >= self.connection.vitals().last_seen + times.heartbeat_ms + times.timeout_ms
+    }
+
+    /// Takes one Engine.IO packet. What it gives is to be waited for before the
+    /// next is given.
+    fn packet(&mut self, packet: engineio::Packet) -> Option<Wait> {
+        match packet {
+            engineio::Packet::Pong(_) => self.connection.seen(self.now()),
+            engineio::Packet::Text(text) => return self.message(text),
+            engineio::Packet::Binary(data) => return self.attachment(data),
+            engineio::Packet::Close => self.connection.close(CloseCode::Normal),
+            // Pings come from the hub.
+            engineio::Packet::Ping(_) => self.fail("a ping from the client"),
+            engineio::Packet::Open(_) | engineio::Packet::Upgrade | engineio::Packet::Noop => {}
+        }
+        None
+    }
+
+    /// Closes after something that a client must not send.
+    fn fail(&self, why: &str) {
+        log::debug!(ip:% = self.connection.peer, why; "a Socket.IO connection broke the protocol");
+        self.connection.close(CloseCode::BadFrame);
+    }
+
+    fn message(&mut self, text: ByteString) -> Option<Wait> {
+        match self.reassembler.text(&text) {
+            Ok(Some(packet)) => self.socket_packet(packet, text.len()),
+            Ok(None) => None,
+            Err(e) => {
+                self.fail(e.code());
+                None
+            }
+        }
+    }
+
+    fn attachment(&mut self, data: Bytes) -> Option<Wait> {
+        match self.reassembler.binary(data) {
+            Ok(Some(packet)) => self.socket_packet(packet, 0),
+            Ok(None) => None,
+            Err(e) => {
+                self.fail(e.code());
+                None
+            }
+        }
+    }
+
+    fn socket_packet(&mut self, packet: socketio::Packet, bytes: usize) -> Option<Wait> {
+        let at = self.joined.iter().position(|j| j.namespace == packet.namespace);
+        match (packet.body, at) {
+            (Body::Event { name, args, id, attachments }, Some(at)) => {
+                self.event(at, &name, &args, id, bytes, !attachments.is_empty())
+            }
+            (Body::Connect { data }, None) => {
+                if !self.may_control() {
+                    return None;
+                }
+                self.connect(packet.namespace, data.as_ref())
+            }
+            (Body::Disconnect, Some(at)) => {
+                if self.may_control() {
+                    self.joined.swap_remove(at);
+                    self.left();
+                }
+                None
+            }
+            // Nothing was asked; like an id that is unknown, it is ignored.
+            (Body::Ack { .. }, Some(_)) => {
+                self.may_control();
+                None
+            }
+            (Body::Connect { .. }, Some(_)) => {
+                self.fail("a second CONNECT");
+                None
+            }
+            (Body::ConnectError { .. }, _) => {
+                self.fail("a CONNECT_ERROR from the client");
+                None
+            }
+            (_, None) => {
+                self.fail("a packet before CONNECT");
+                None
+            }
+        }
+    }
+
+    fn event(
+        &mut self,
+        at: usize,
+        name: &EventName,
+        args: &[RawJson],
+        id: Option<u64>,
+        bytes: usize,
+        binary: bool,
+    ) -> Option<Wait> {
+        let max = self.shared.settings.max_frame_bytes;
+        let refusal = if binary {
+            Some(HubError::bad_request("this event takes no binary data; encode it as text"))
+        } else if bytes > max {
+            let why = format!("an event may have {max} bytes");
+            Some(HubError::new(ErrorCode::TooLarge, why))
+        } else {
+            None
+        };
+        self.joined[at].core.on_request(|format| match &refusal {
+            None => format.decode_event(name.as_str(), args, id),
+            Some(error) => Request {
+                reply: id.map_or(ReplyId::None, ReplyId::SocketIo),
+                command: Err(error.clone()),
+            },
+        })
+    }
+
+    /// Without a namespace it has as long as at the beginning to join one.
+    fn left(&self) {
+        if self.joined.is_empty() {
+            let wait = self.shared.settings.engine.connect_timeout_ms;
+            self.connection.must_authenticate(self.now() + wait);
+            self.watch();
+        }
+    }
+
+    /// Counts a packet that is no event: who sends too many is closed.
+    fn may_control(&mut self) -> bool {
+        let settings = &self.shared.settings;
+        let rate = self
+            .control
+            .get_or_insert_with(|| Rate::new(settings.messages_per_second, settings.burst));
+        match rate.check() {
+            Passage::Free => true,
+            Passage::Limited | Passage::Abused => {
+                self.connection.close(CloseCode::RateAbused);
+                false
+            }
+        }
+    }
+
+    /// Pushes a packet of the connection itself.
+    fn push(&self, text: &str) {
+        self.connection.outbound.push(&Frame::text(text.as_bytes()), Class::Reply);
+    }
+}
+
+/// Starts a connection on a WebSocket; as [`session::start`](super::start). `hello`
+/// sends the open packet; a connection that has polled before has sent it.
+pub fn start(
+    engine: Engine,
+    hello: bool,
+    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+) -> impl Future<Output = ()> {
+    engine.registration.on_websocket();
+    if hello {
+        engine.push(&engine.handshake(Transport::WebSocket));
+    }
+    context::start(engine, bytes)
+}
+
+impl FrameHandler for Engine {
+    const BINARY: bool = true;
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    fn max_message(&self) -> usize {
+        // Before the message stands its Engine.IO prefix.
+        self.shared.settings.engine.max_payload
+    }
+
+    fn started(&mut self) -> Option<Wait> {
+        None
+    }
+
+    /// Only a pong counts.
+    fn sign_of_life(&mut self) {}
+
+    fn text(&mut self, text: ByteString) -> Option<Wait> {
+        match engineio::Packet::decode(&text) {
+            Ok(packet) => self.packet(packet),
+            Err(e) => {
+                self.fail(e.code());
+                None
+            }
+        }
+    }
+
+    fn binary(&mut self, data: Bytes) -> Option<Wait> {
+        self.attachment(data)
+    }
+
+    fn go_on(&mut self) -> Option<Wait> {
+        // Whatever waits, waits for one command of one session.
+        self.joined.iter_mut().find_map(|joined| joined.core.go_on(Instant::now()))
+    }
+}
+
+/// The reason that logs and metrics show for the end of such a connection.
+pub fn reason(reason: &'static str) -> &'static str {
+    const MISSED: &str = CloseCode::HeartbeatMissed.reason();
+    const DONE: &str = CloseCode::Normal.reason();
+    const BAD: &str = CloseCode::BadFrame.reason();
+    match reason {
+        MISSED => "ping_timeout",
+        DONE | "client_gone" => "transport_close",
+        BAD => "parse_error",
+        other => other,
+    }
+}

@@ -1,0 +1,195 @@
+//! Which connections there are, by their sid: requests of one client may come to
+//! any worker.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+};
+
+use actix::Recipient;
+use hubbub_protocol::wire::engineio::Transport;
+use parking_lot::RwLock;
+
+use super::polling::PollingRequest;
+
+/// The id of an Engine.IO connection: 128 random bits, 32 hex digits in a URL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Sid(u128);
+
+impl Sid {
+    /// A fresh one that nobody can guess.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Reads what [`Display`](fmt::Display) wrote; none for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = text.len() == 32
+            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if plain { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+    }
+}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+const POLLING: u8 = 0;
+const PROBING: u8 = 1;
+const WEBSOCKET: u8 = 2;
+
+/// Where a connection is.
+pub struct Entry {
+    /// The worker that owns it.
+    pub worker: usize,
+    state: AtomicU8,
+    posting: AtomicBool,
+    polling: Option<Recipient<PollingRequest>>,
+}
+
+impl Entry {
+    /// The transport it is on now; one that probes is still on polling.
+    pub fn transport(&self) -> Transport {
+        match self.state.load(Ordering::Acquire) {
+            WEBSOCKET => Transport::WebSocket,
+            _ => Transport::Polling,
+        }
+    }
+
+    /// Asks the actor of a connection that polls; false if it does not, any more.
+    pub fn ask(&self, request: PollingRequest) -> bool {
+        let asked = self.polling.as_ref().filter(|_| self.transport() == Transport::Polling);
+        asked.is_some_and(|polling| {
+            polling.do_send(request);
+            true
+        })
+    }
+
+    /// A body is being received; none if there is one already.
+    pub fn begin_post(self: &Arc<Self>) -> Option<Posting> {
+        let free = !self.posting.swap(true, Ordering::AcqRel);
+        free.then(|| Posting(self.clone()))
+    }
+
+    /// A WebSocket came for it; false if it cannot be upgraded (again).
+    pub fn begin_probe(&self) -> bool {
+        let (from, to) = (POLLING, PROBING);
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The WebSocket came to nothing: another one may try.
+    pub fn end_probe(&self) {
+        // Unless it was upgraded meanwhile.
+        let _ = self.state.compare_exchange(PROBING, POLLING, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// A body that is being received.
+pub struct Posting(Arc<Entry>);
+
+impl Drop for Posting {
+    fn drop(&mut self) {
+        self.0.posting.store(false, Ordering::Release);
+    }
+}
+
+/// The connections of a node; as many as `limits.max_connections` lets in.
+#[derive(Default)]
+pub struct Registry(RwLock<HashMap<Sid, Arc<Entry>>>);
+
+impl Registry {
+    /// The connection of a sid.
+    pub fn find(&self, sid: &str) -> Option<Arc<Entry>> {
+        self.0.read().get(&Sid::parse(sid)?).cloned()
+    }
+
+    /// Adds a connection under a fresh sid. With `polling`, that actor is asked.
+    pub fn add(
+        self: &Arc<Self>,
+        worker: usize,
+        polling: Option<Recipient<PollingRequest>>,
+    ) -> Registration {
+        let sid = Sid::random();
+        let state = if polling.is_some() { POLLING } else { WEBSOCKET };
+        let entry = Arc::new(Entry {
+            worker,
+            state: AtomicU8::new(state),
+            posting: AtomicBool::new(false),
+            polling,
+        });
+        self.0.write().insert(sid, entry.clone());
+        Registration { sid, entry, registry: self.clone() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.read().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A connection's place in the registry; taken out when dropped.
+pub struct Registration {
+    sid: Sid,
+    entry: Arc<Entry>,
+    registry: Arc<Registry>,
+}
+
+impl Registration {
+    /// Its sid.
+    pub fn sid(&self) -> Sid {
+        self.sid
+    }
+
+    /// From now on it is on a WebSocket.
+    pub(super) fn on_websocket(&self) {
+        self.entry.state.store(WEBSOCKET, Ordering::Release);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry.0.write().remove(&self.sid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_sid_reads_back_and_nothing_else_does() {
+        let sid = Sid::random();
+        assert_eq!(Sid::parse(&sid.to_string()), Some(sid));
+        for bad in ["", "0", "+0000000000000000000000000000000", &"A".repeat(32), &"0".repeat(33)] {
+            assert_eq!(Sid::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_found_until_it_goes() {
+        let registry = Arc::new(Registry::default());
+        let registration = registry.add(1, None);
+        let sid = registration.sid().to_string();
+        let entry = registry.find(&sid).unwrap();
+        assert_eq!((entry.worker, entry.transport()), (1, Transport::WebSocket));
+        assert!(!entry.begin_probe());
+        let posting = entry.begin_post().unwrap();
+        assert!(entry.begin_post().is_none());
+        drop(posting);
+        assert!(entry.begin_post().is_some());
+        drop(registration);
+        assert!(registry.find(&sid).is_none() && registry.is_empty());
+    }
+}

@@ -1,0 +1,41 @@
+//! What a connection is counted by, from its handshake to its end.
+
+use std::{any::Any, sync::Arc};
+
+use hubbub_protocol::wire::engineio::Transport;
+
+use crate::shared::Shared;
+
+/// Counts one open connection; whatever limits the number of connections gets its
+/// place back when the seat is dropped.
+pub struct Seat {
+    shared: Arc<Shared>,
+    transport: Transport,
+    _place: Box<dyn Any + Send>,
+}
+
+impl Seat {
+    /// A connection opened on a transport.
+    pub fn take(shared: &Arc<Shared>, transport: Transport, place: Box<dyn Any + Send>) -> Self {
+        let metrics = &shared.metrics;
+        metrics.connections.inc();
+        metrics.transport_connections.with_label_values(&[transport.as_str()]).inc();
+        Self { shared: shared.clone(), transport, _place: place }
+    }
+
+    /// The connection goes on, on another transport.
+    pub fn change(&mut self, transport: Transport) {
+        let gauge = &self.shared.metrics.transport_connections;
+        gauge.with_label_values(&[self.transport.as_str()]).dec();
+        gauge.with_label_values(&[transport.as_str()]).inc();
+        self.transport = transport;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.metrics.connections.dec();
+        let gauge = &self.shared.metrics.transport_connections;
+        gauge.with_label_values(&[self.transport.as_str()]).dec();
+    }
+}
