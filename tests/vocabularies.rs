@@ -15,7 +15,7 @@ use support::*;
 
 const ANONYMOUS: (&str, &str) = ("HUBBUB__AUTH__ANONYMOUS", "true");
 const VOCABULARY: &str = "HUBBUB__JSON__VOCABULARY";
-const CHOICE: (&str, &str) = ("HUBBUB__JSON__ALLOW_VOCABULARY_CHOICE", "true");
+const CHOICE: (&str, &str) = ("HUBBUB__JSON__ALLOW_VOCABULARIES", "*");
 
 /// A connection without a token that names itself.
 fn named(hub: &Hub, user: &str) -> Ws {
@@ -143,7 +143,7 @@ fn a_vocabulary_is_chosen_only_where_the_configuration_allows_it() {
     };
     let refusal = hub.refusal(query("typed-json"));
     assert_eq!(refusal.status, 400);
-    assert!(refusal.text().contains("json.allow_vocabulary_choice"), "{}", refusal.text());
+    assert!(refusal.text().contains("json.allow_vocabularies"), "{}", refusal.text());
     hub.ws_by(query("hubbub"));
 }
 

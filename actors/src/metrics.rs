@@ -18,7 +18,7 @@ pub struct Metrics {
     pub publishes: IntCounter,
     pub volatile: IntCounter,
     pub deliveries: IntCounter,
-    pub encodings: IntCounter,
+    pub encodings: IntCounterVec,
     pub acks: IntCounter,
     pub ack_seconds: Histogram,
     pub store_seconds: Histogram,
@@ -100,10 +100,14 @@ impl Metrics {
             publishes: r.counter("hubbub_publishes_total", "Durable publishes taken")?,
             volatile: r.counter("hubbub_volatile_total", "Volatile events taken")?,
             deliveries: r.counter("hubbub_deliveries_total", "Frames queued for a member")?,
-            encodings: r.counter(
-                "hubbub_encodings_total",
-                "Renderings of an event; one per format and broadcast, however many members",
-            )?,
+            encodings: r.add(IntCounterVec::new(
+                Opts::new(
+                    "hubbub_encodings_total",
+                    "Renderings of an event, by wire and vocabulary; one per broadcast and worker, \
+                     however many members",
+                ),
+                &["wire", "vocabulary"],
+            ))?,
             acks: r.counter("hubbub_acks_total", "Durable publishes acknowledged")?,
             ack_seconds: r.seconds(
                 "hubbub_ack_seconds",

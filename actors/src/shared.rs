@@ -137,8 +137,7 @@ impl Shared {
 
     /// Whether somebody's receipts name the message at their offset.
     pub(crate) fn wants_receipt_message(&self) -> bool {
-        let engine = self.settings.engine.vocabulary.as_ref();
-        engine.is_some_and(|vocabulary| vocabulary.wants_receipt_message())
+        self.settings.engine.vocabularies().any(|v| v.wants_receipt_message())
             || self.formats.fixed().iter().any(|format| format.wants_receipt_message())
     }
 
@@ -179,7 +178,14 @@ impl Shared {
         } else {
             Class::Durable
         };
-        Renderer { shared: self, event, class, frames: Vec::new() }
+        let about = match event {
+            Event::Typing(e) => Some(&e.user),
+            Event::Presence(e) => Some(&e.user),
+            Event::UserJoined(e) | Event::UserLeft(e) => Some(&e.user),
+            Event::Receipt(e) => e.author.as_ref(),
+            _ => None,
+        };
+        Renderer { shared: self, event, class, about, frames: Vec::new() }
     }
 }
 
@@ -188,6 +194,8 @@ pub(crate) struct Renderer<'a> {
     shared: &'a Shared,
     event: &'a Event,
     pub(crate) class: Class,
+    /// The user whose sessions may get a copy of their own, or none.
+    pub(crate) about: Option<&'a UserId>,
     frames: Vec<(FormatId, Copy, Option<Frame>)>,
 }
 
@@ -196,12 +204,15 @@ impl Renderer<'_> {
     /// The sender's copy is rendered apart only where the vocabulary tells them apart.
     pub(crate) fn frame(&mut self, id: FormatId, copy: Copy) -> Option<&Frame> {
         let format = self.shared.format(id);
-        let copy = if format.distinguishes_sender() { copy } else { Copy::Others };
+        let copy = format.copy(self.event, copy);
         let at = match self.frames.iter().position(|(f, c, _)| *f == id && *c == copy) {
             Some(at) => at,
             None => {
-                self.shared.metrics.encodings.inc();
                 let payload = format.event_for(self.event, copy);
+                if payload.is_some() {
+                    let by = [format.name(), format.vocabulary()];
+                    self.shared.metrics.encodings.with_label_values(&by).inc();
+                }
                 self.frames.push((id, copy, payload.map(|p| Frame::text(&p))));
                 self.frames.len() - 1
             }

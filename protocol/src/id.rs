@@ -94,6 +94,12 @@ impl RoomName {
         Self(format!("{PERSONAL}{user}").into())
     }
 
+    /// The room of the sessions that are told of everybody's presence, because their
+    /// vocabulary says `presence = "all"`.
+    pub fn everybody() -> Self {
+        Self(format!("{INTERNAL}everybody").into())
+    }
+
     /// The user of a personal room.
     pub fn personal_user(&self) -> Option<&str> {
         self.0.strip_prefix(PERSONAL)

@@ -199,7 +199,10 @@ sections! {
     Socketio in "socketio" {
         /// Vocabulary of its events: a shipped name or the path of a TOML file.
         vocabulary: String = "hubbub".to_owned(), Kind::Text { optional: false };
-        /// Namespaces that clients may join: names, or patterns with `*` and `?`.
+        /// Vocabularies that a client may choose, by shipped name or path; `*` for all shipped ones.
+        allow_vocabularies: Vec<String> = Vec::new(), Kind::List;
+        /// Namespaces that clients may join: names, or patterns with `*` and `?`. With
+        /// `=VOCABULARY` behind it a namespace has one of its own.
         namespaces: Vec<String> = vec!["/".to_owned()], Kind::List;
         /// Time between pings, in milliseconds.
         ping_interval_ms: u64 = 25 * SECOND, Kind::integer(10, DAY);
@@ -215,8 +218,8 @@ sections! {
     Json in "json" {
         /// Vocabulary of its events: a shipped name or the path of a TOML file.
         vocabulary: String = "hubbub".to_owned(), Kind::Text { optional: false };
-        /// Whether a client may choose another shipped one by `?vocabulary=`.
-        allow_vocabulary_choice: bool = false, Kind::Bool;
+        /// Vocabularies that a client may choose, by shipped name or path; `*` for all shipped ones.
+        allow_vocabularies: Vec<String> = Vec::new(), Kind::List;
     }
 
     /// Section `log`. The level comes from `RUST_LOG`.

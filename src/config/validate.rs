@@ -85,6 +85,20 @@ fn vocabularies(config: &Config, found: &mut Findings) {
             found.problem(key, reason);
         }
     }
+    for (key, names, wire) in [
+        ("socketio.allow_vocabularies", &config.socketio.allow_vocabularies, Wire::Socketio),
+        ("json.allow_vocabularies", &config.json.allow_vocabularies, Wire::Json),
+    ] {
+        for reason in vocabulary::load_all(names, wire).err().into_iter().flatten() {
+            found.problem(key, reason);
+        }
+    }
+    for entry in &config.socketio.namespaces {
+        let Some(own) = vocabulary::namespace(entry).1 else { continue };
+        for reason in vocabulary::load(own, Wire::Socketio).err().into_iter().flatten() {
+            found.problem("socketio.namespaces", reason);
+        }
+    }
 }
 
 fn namespaces(config: &Config, found: &mut Findings) {

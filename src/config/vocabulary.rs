@@ -3,7 +3,12 @@
 
 use std::path::Path;
 
+use std::sync::Arc;
+
+use hubbub_actors::session::engine::Choices;
 use hubbub_protocol::vocabulary::{MAX_TEXT, Vocabulary, shipped};
+
+use super::Socketio;
 
 /// A wire that a vocabulary is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,70 @@ pub fn load(named: &str, wire: Wire) -> Result<Vocabulary, Vec<String>> {
         let name = wire.name();
         Err(vec![format!("`{named}` is not for the {name} wire; {}", choices(wire))])
     }
+}
+
+/// Loads those that a list names, each once; `*` stands for all shipped ones of the wire.
+///
+/// # Errors
+/// As [`load`], for each of them.
+pub fn load_all(named: &[String], wire: Wire) -> Result<Vec<Vocabulary>, Vec<String>> {
+    let mut all: Vec<Vocabulary> = Vec::new();
+    let mut errors = Vec::new();
+    for name in named {
+        let more = match name.as_str() {
+            "*" => shipped_for(wire),
+            name => match load(name, wire) {
+                Ok(vocabulary) => vec![vocabulary],
+                Err(found) => {
+                    errors.extend(found);
+                    continue;
+                }
+            },
+        };
+        for vocabulary in more {
+            if all.iter().all(|known| known.name() != vocabulary.name()) {
+                all.push(vocabulary);
+            }
+        }
+    }
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
+}
+
+/// A namespace of `socketio.namespaces` and the vocabulary behind its `=`.
+pub fn namespace(entry: &str) -> (&str, Option<&str>) {
+    match entry.split_once('=') {
+        Some((name, vocabulary)) => (name, Some(vocabulary)),
+        None => (entry, None),
+    }
+}
+
+/// Namespaces, the usual vocabulary (none for `hubbub`), and the others.
+type OfSocketio = (Vec<String>, Option<Arc<Vocabulary>>, Choices);
+
+/// What the Socket.IO wire speaks.
+///
+/// # Errors
+/// One sentence with everything that is wrong.
+pub fn socketio(config: &Socketio) -> Result<OfSocketio, String> {
+    let wire = Wire::Socketio;
+    let at = |key: &'static str| {
+        move |errors: Vec<String>| format!("`socketio.{key}`: {}", errors.join("; "))
+    };
+    let usual = load(&config.vocabulary, wire).map_err(at("vocabulary"))?;
+    let allowed = load_all(&config.allow_vocabularies, wire).map_err(at("allow_vocabularies"))?;
+    let mut choices =
+        Choices { namespaces: Vec::new(), allowed: allowed.into_iter().map(Arc::new).collect() };
+    let mut namespaces = Vec::new();
+    for entry in &config.namespaces {
+        let (name, own) = namespace(entry);
+        namespaces.push(name.to_owned());
+        if let Some(own) = own {
+            let own = Arc::new(load(own, wire).map_err(at("namespaces"))?);
+            choices.namespaces.push((name.to_owned(), own));
+        }
+    }
+    let usual = (usual.name() != "hubbub").then(|| Arc::new(usual));
+    Ok((namespaces, usual, choices))
 }
 
 /// The shipped vocabularies of a wire.

@@ -102,6 +102,14 @@ fn announce(config: &Config, address: SocketAddr) {
              trusted networks and demos only"
         );
     }
+    let late = wiring::late_vocabularies(config);
+    if !late.is_empty() && !config.auth.anonymous {
+        log::info!(
+            vocabularies = late.join(", ").as_str();
+            "clients of these vocabularies say themselves who they are; auth.anonymous is off, so \
+             only those with a token get in"
+        );
+    }
     if config.development() {
         log::warn!(
             "development mode: anybody gets a token at POST /dev/token, and tokens end with \

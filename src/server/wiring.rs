@@ -31,8 +31,19 @@ use crate::{
 
 /// The bounds and times that the actors know. Fails with a sentence.
 pub fn settings(config: &Config) -> Result<Settings, String> {
-    let vocabulary = vocabulary::load(&config.socketio.vocabulary, Wire::Socketio)
-        .map_err(|errors| format!("`socketio.vocabulary`: {}", errors.join("; ")))?;
+    let (namespaces, vocabulary, choices) = vocabulary::socketio(&config.socketio)?;
+    let engine = EngineSettings {
+        heartbeat: HeartbeatSettings {
+            heartbeat_ms: config.socketio.ping_interval_ms,
+            timeout_ms: config.socketio.ping_timeout_ms,
+        },
+        max_payload: config.socketio.max_http_buffer_bytes,
+        connect_timeout_ms: config.socketio.connect_timeout_ms,
+        namespaces,
+        vocabulary,
+        choices,
+    };
+    let json = formats(config)?;
     Ok(Settings {
         messages_per_second: config.limits.messages_per_second,
         burst: config.limits.burst,
@@ -55,18 +66,11 @@ pub fn settings(config: &Config) -> Result<Settings, String> {
         presence: PresenceSettings {
             grace_ms: config.presence.offline_grace_ms,
             announce_max_members: config.presence.announce_max_members,
+            everybody: engine.vocabularies().any(|v| v.hears_everybody())
+                || json.iter().any(Format::hears_everybody),
         },
         typing_timeout_ms: config.presence.typing_timeout_ms,
-        engine: EngineSettings {
-            heartbeat: HeartbeatSettings {
-                heartbeat_ms: config.socketio.ping_interval_ms,
-                timeout_ms: config.socketio.ping_timeout_ms,
-            },
-            max_payload: config.socketio.max_http_buffer_bytes,
-            connect_timeout_ms: config.socketio.connect_timeout_ms,
-            namespaces: config.socketio.namespaces.clone(),
-            vocabulary: (vocabulary.name() != "hubbub").then(|| Arc::new(vocabulary)),
-        },
+        engine,
         fault_injection: config.dev.fault_injection,
     })
 }
@@ -77,14 +81,31 @@ pub fn formats(config: &Config) -> Result<Vec<Format>, String> {
     let vocabulary = vocabulary::load(&config.json.vocabulary, Wire::Json)
         .map_err(|errors| format!("`json.vocabulary`: {}", errors.join("; ")))?;
     let mut formats = vec![Format::json(Arc::new(vocabulary))];
-    if config.json.allow_vocabulary_choice {
-        for vocabulary in vocabulary::shipped_for(Wire::Json) {
-            if formats.iter().all(|format| format.vocabulary() != vocabulary.name()) {
-                formats.push(Format::json(Arc::new(vocabulary)));
-            }
+    let allowed = vocabulary::load_all(&config.json.allow_vocabularies, Wire::Json)
+        .map_err(|errors| format!("`json.allow_vocabularies`: {}", errors.join("; ")))?;
+    for vocabulary in allowed {
+        if formats.iter().all(|format| format.vocabulary() != vocabulary.name()) {
+            formats.push(Format::json(Arc::new(vocabulary)));
         }
     }
     Ok(formats)
+}
+
+/// The vocabularies, other than the hub's own, whose clients may say who they are after
+/// they have connected.
+pub fn late_vocabularies(config: &Config) -> Vec<String> {
+    let (_, usual, choices) = vocabulary::socketio(&config.socketio).unwrap_or_default();
+    let namespaces = choices.namespaces.into_iter().map(|(_, vocabulary)| vocabulary);
+    let socketio = usual.into_iter().chain(namespaces).chain(choices.allowed);
+    let mut json = vec![config.json.vocabulary.clone()];
+    json.extend(config.json.allow_vocabularies.iter().cloned());
+    let json = vocabulary::load_all(&json, Wire::Json).unwrap_or_default();
+    let all = socketio.chain(json.into_iter().map(Arc::new));
+    let late = all.filter(|v| v.authenticates() && v.name() != "hubbub");
+    let mut names: Vec<String> = late.map(|v| v.name().to_owned()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Opens the history that the configuration asks for. Fails with a sentence.

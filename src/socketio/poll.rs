@@ -15,7 +15,7 @@ use hubbub_protocol::wire::engineio::{EngineError, Payload, PayloadError, Transp
 use tokio::sync::oneshot;
 
 use super::answer;
-use crate::transport::{Transport, engine::token, handshake};
+use crate::transport::{Transport, engine::hello, handshake};
 
 /// Opens a connection: its open packet.
 pub(super) fn open(transport: &Rc<Transport>, request: &HttpRequest) -> HttpResponse {
@@ -31,7 +31,7 @@ pub(super) fn open(transport: &Rc<Transport>, request: &HttpRequest) -> HttpResp
         worker: transport.worker.link.clone(),
         outbound: transport.queue(),
         peer: ip,
-        token: token(head),
+        hello: hello(head),
     };
     answer::payload(Polling::launch(start, seat))
 }

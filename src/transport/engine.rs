@@ -8,7 +8,9 @@ use actix_http::{
 };
 use bytes::Bytes;
 use futures_util::SinkExt;
-use hubbub_actors::session::engine::{self, Engine, EngineStart, registry::Entry, seat::Seat};
+use hubbub_actors::session::engine::{
+    self, Engine, EngineStart, Hello, registry::Entry, seat::Seat,
+};
 use hubbub_protocol::wire::engineio::{self, EngineError, Method, Query};
 
 use super::{
@@ -36,10 +38,15 @@ enum Purpose {
     Continue(Arc<Entry>),
 }
 
-/// The token of a handshake: of its query or its header.
-pub fn token(head: &RequestHead) -> Option<Box<str>> {
-    let (_, token) = handshake::token(head)?;
-    (!token.is_empty()).then(|| token.into())
+/// What a handshake says for its CONNECTs: a token, of its query or its header, and
+/// the vocabulary that it asks for.
+pub fn hello(head: &RequestHead) -> Option<Box<Hello>> {
+    let token = handshake::token(head).map(|(_, token)| token).filter(|token| !token.is_empty());
+    let vocabulary = handshake::query(head, "vocabulary");
+    if token.is_none() && vocabulary.is_none() {
+        return None;
+    }
+    Some(Box::new(Hello { token: token.map(Into::into), vocabulary: vocabulary.map(Into::into) }))
 }
 
 impl Transport {
@@ -64,7 +71,7 @@ impl Transport {
                 Err((status, error)) => return refuse(framed, status, &error).await,
             },
         };
-        let token = token(request.head());
+        let hello = hello(request.head());
         let response = http_ws::handshake_response(request.head())
             .message_body(())
             .map_err(|_| UpgradeFailed)?;
@@ -79,7 +86,7 @@ impl Transport {
                     worker: self.worker.link.clone(),
                     outbound: self.queue(),
                     peer: ip,
-                    token,
+                    hello,
                 };
                 self.open_engine(parts.io.into_socket(), first, start, place);
             }

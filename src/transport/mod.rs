@@ -196,7 +196,7 @@ impl Transport {
             return Err(refused("origin", StatusCode::FORBIDDEN, ErrorCode::Forbidden, why));
         }
         let Some(format) = self.format(head) else {
-            let why = "this vocabulary may not be chosen here; see json.allow_vocabulary_choice";
+            let why = "this vocabulary may not be chosen here; see json.allow_vocabularies";
             let code = ErrorCode::BadRequest;
             return Err(refused("vocabulary", StatusCode::BAD_REQUEST, code, why));
         };

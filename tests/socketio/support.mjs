@@ -5,12 +5,19 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after } from 'node:test';
 import { createInterface } from 'node:readline';
 import { io } from 'socket.io-client';
 
 const HUB = process.env.HUBBUB_BIN ?? join(import.meta.dirname, '../../target/debug/hubbub');
 const SECRET = 'a secret of at least thirty-two bytes';
 const START_MS = 15_000;
+
+/** What a test that failed halfway has left open would keep the run from ending. */
+const open = new Set();
+after(async () => {
+  for (const thing of open) await thing.close();
+});
 
 /** A hub process with a data directory that outlives it. */
 export class Hub {
@@ -23,6 +30,7 @@ export class Hub {
   /** `env` has keys such as `SOCKETIO__PING_INTERVAL_MS`. */
   static async start(env = {}) {
     const hub = new Hub();
+    open.add(hub);
     hub.#env = Object.fromEntries(Object.entries(env).map(([k, v]) => [`HUBBUB__${k}`, String(v)]));
     await hub.start();
     return hub;
@@ -91,16 +99,23 @@ export class Hub {
     await gone;
   }
 
+  /** The lines that the process has logged, each an object. */
+  log() {
+    return this.#log.map(parse).filter(Boolean);
+  }
+
   async close() {
+    open.delete(this);
     await this.kill();
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
-  /** The value of a metric, with its labels as they stand; 0 if it is not there. */
+  /** The value of a metric, with its labels as they stand or summed; 0 if it is not there. */
   async metric(name) {
     const text = await (await fetch(`${this.origin}/metrics`)).text();
-    const line = text.split('\n').find((l) => l.startsWith(`${name} `));
-    return line ? Number(line.slice(name.length + 1)) : 0;
+    const starts = name.endsWith('}') ? [`${name} `] : [`${name} `, `${name}{`];
+    const lines = text.split('\n').filter((line) => starts.some((start) => line.startsWith(start)));
+    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
   }
 
   /** One Engine.IO request. */
@@ -139,13 +154,15 @@ export const TRANSPORTS = {
 
 /** A stock client that is not connected to others; `close` is the caller's. */
 export function client(hub, { namespace = '/', user = 'ada', make = io, ...options } = {}) {
-  return make(`${hub.origin}${namespace}`, {
+  const socket = make(`${hub.origin}${namespace}`, {
     forceNew: true,
     reconnectionDelay: 50,
     reconnectionDelayMax: 200,
     auth: { token: token(user) },
     ...options,
   });
+  open.add(socket);
+  return socket;
 }
 
 /** Resolves with the arguments of the next event; rejects after `ms`. */
@@ -196,6 +213,7 @@ export class JsonMember {
     const member = new JsonMember();
     const socket = new WebSocket(`${hub.origin.replace('http', 'ws')}/ws?token=${token(user)}`);
     member.socket = socket;
+    open.add(member);
     socket.onmessage = ({ data }) => member.messages.push(JSON.parse(data));
     await new Promise((resolve, reject) => {
       socket.onopen = resolve;

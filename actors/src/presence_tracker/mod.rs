@@ -48,6 +48,7 @@ impl PresenceTracker {
 
     fn update(&mut self, update: PresenceUpdate) {
         let now = self.shared.clock.now();
+        let mut joining = None;
         let effects = match update {
             PresenceUpdate::Opened(session) => {
                 self.sessions.insert(session.id, session.clone());
@@ -73,6 +74,8 @@ impl PresenceTracker {
             }
             PresenceUpdate::MemberJoined { session, room, answer } => {
                 let effects = self.table.member_joined(&session.user, session.id, &room, now);
+                // It is told by its room server, once it hears the room.
+                joining = Some(session.id);
                 // The session may be gone by now; nobody waits for the answer then.
                 let _ = answer.send(self.members(&room, None, MAX_MEMBERS_PAGE));
                 effects
@@ -96,7 +99,7 @@ impl PresenceTracker {
                 Vec::new()
             }
         };
-        self.tell(effects);
+        self.tell_except(effects, joining);
     }
 
     /// Closes the oldest sessions of a user that has too many.
@@ -149,15 +152,21 @@ impl PresenceTracker {
     }
 
     fn tell(&self, effects: Vec<Effect>) {
+        self.tell_except(effects, None);
+    }
+
+    /// As `tell`; the session that joins is told that by somebody else.
+    fn tell_except(&self, effects: Vec<Effect>, joining: Option<SessionId>) {
         for effect in effects {
             match effect {
-                Effect::Joined(m) => {
-                    let user = m.user.clone();
-                    self.broadcast(
-                        Audience::Room(m.room.clone()),
-                        Event::UserJoined(m),
-                        Some(user),
-                    );
+                Effect::Joined(mut m) => {
+                    m.node = Some(self.shared.node.clone());
+                    self.shared.relay_all(&Broadcast {
+                        to: Audience::Room(m.room.clone()),
+                        except: joining,
+                        except_user: Some(m.user.clone()),
+                        event: Arc::new(Event::UserJoined(m)),
+                    });
                 }
                 Effect::Left(m) => {
                     let user = m.user.clone();

@@ -31,6 +31,9 @@ pub struct PresenceSettings {
     pub grace_ms: u64,
     /// In rooms with more users joins, leaves and presence are not told one by one.
     pub announce_max_members: usize,
+    /// Whether there is a vocabulary that tells everybody's presence, see
+    /// [`RoomName::everybody`]. Not told one by one either with more users than that.
+    pub everybody: bool,
 }
 
 #[derive(Default)]
@@ -284,6 +287,9 @@ impl PresenceTable {
     /// Tells a user's presence if what is shown changes (or the number of
     /// sessions did).
     fn presence(&mut self, user: &UserId, now: u64, count_changed: bool) -> Vec<Effect> {
+        // A session that joins a hidden user's side changes nothing anybody may see.
+        let max = self.settings.announce_max_members;
+        let everybody = self.settings.everybody && self.users.len() <= max;
         let Some(entry) = self.users.get_mut(user) else { return Vec::new() };
         let status = entry.status();
         if status != entry.shown {
@@ -292,10 +298,9 @@ impl PresenceTable {
         } else if !count_changed {
             return Vec::new();
         }
-        // A session that joins a hidden user's side changes nothing anybody may see.
-        let max = self.settings.announce_max_members;
         let told = |room: &RoomName| self.rooms.get(room).is_some_and(|users| users.len() <= max);
-        let rooms: Arc<[RoomName]> = entry.room_names().filter(told).collect();
+        let everybody = everybody.then(RoomName::everybody);
+        let rooms: Arc<[RoomName]> = entry.room_names().filter(told).chain(everybody).collect();
         if rooms.is_empty() {
             return Vec::new();
         }
@@ -306,6 +311,7 @@ impl PresenceTable {
                 status,
                 socket_count: entry.sessions.len(),
                 timestamp: Timestamp(now),
+                username: entry.username.clone(),
             },
         )]
     }
@@ -319,6 +325,7 @@ impl PresenceTable {
             status: entry.shown,
             socket_count: entry.sessions.len(),
             timestamp: Timestamp(now),
+            node: None,
         })
     }
 

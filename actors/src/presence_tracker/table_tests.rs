@@ -6,7 +6,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn table() -> PresenceTable {
-    PresenceTable::new(PresenceSettings { grace_ms: 2000, announce_max_members: 3 })
+    PresenceTable::new(PresenceSettings {
+        grace_ms: 2000,
+        announce_max_members: 3,
+        everybody: false,
+    })
 }
 
 fn user(n: u8) -> UserId {
@@ -131,7 +135,7 @@ proptest! {
         (0u8..6, 0u8..3).prop_map(|(s, r)| Step::Leave(s, r)),
         (0u64..3000).prop_map(Step::Tick),
     ], 0..120)) {
-        let mut t = PresenceTable::new(PresenceSettings { grace_ms: 2000, announce_max_members: 99 });
+        let mut t = PresenceTable::new(PresenceSettings { grace_ms: 2000, announce_max_members: 99, everybody: false });
         // Sessions 0 to 5 belong to users 0 to 2.
         let owner = |s: u8| user(s / 2);
         let mut open: BTreeMap<u8, BTreeSet<u8>> = BTreeMap::new();

@@ -8,7 +8,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use hubbub_protocol::{
     close::CloseCode,
     error::{ErrorCode, HubError},
-    event::{Event, Joined, Reply, ReplyId},
+    event::{Event, Joined, Member, Reply, ReplyId},
     id::RoomName,
     limits::{DEFAULT_PAGE, MAX_MEMBERS_PAGE, MAX_PAGE},
     position::{Epoch, Position},
@@ -170,6 +170,23 @@ impl RoomServer {
         }));
         let answer = Reply::Joined { room: seat.room.clone(), position, recovered };
         seat.session.reply(reply, &Ok(answer));
+        // It was told to the others before the member could hear it.
+        if self.shared.format(seat.session.format).vocabulary() != "hubbub" {
+            seat.session.tell_own(&Event::UserJoined(self.as_member(seat)));
+        }
+    }
+
+    /// What the others are told of who joins.
+    fn as_member(&self, seat: &Seat) -> Member {
+        Member {
+            room: seat.room.clone(),
+            user: seat.session.user.clone(),
+            username: seat.session.username.clone(),
+            status: seat.session.status(),
+            socket_count: 1,
+            timestamp: self.shared.clock.timestamp(),
+            node: Some(self.shared.node.clone()),
+        }
     }
 
     /// Lets a member hear the room that has everything up to a position, or reads

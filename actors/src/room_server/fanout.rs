@@ -28,7 +28,13 @@ impl Tally {
         origin: Option<SessionId>,
     ) {
         let class = renderer.class;
-        let copy = if origin == Some(session.id) { Copy::Sender } else { Copy::Others };
+        let copy = if renderer.about == Some(&session.user) {
+            Copy::Own
+        } else if origin == Some(session.id) {
+            Copy::Sender
+        } else {
+            Copy::Others
+        };
         let Some(frame) = renderer.frame(session.format, copy) else { return };
         match session.connection.outbound.push(frame, class) {
             Pushed::Queued | Pushed::Conflated => self.delivered += 1,

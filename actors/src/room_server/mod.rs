@@ -152,6 +152,11 @@ impl RoomServer {
         let personal = RoomName::personal(&session.user);
         self.enter(&personal, &session);
         self.table.go_live(&personal, session.id, None);
+        if self.shared.format(session.format).hears_everybody() {
+            let everybody = RoomName::everybody();
+            self.enter(&everybody, &session);
+            self.table.go_live(&everybody, session.id, None);
+        }
         self.sessions.insert(session.id, session.clone());
         self.shared.metrics.sessions.inc();
         self.shared.tell_tracker(PresenceUpdate::Opened(session));
@@ -166,6 +171,9 @@ impl RoomServer {
             self.exit(room, session);
         }
         self.exit(&RoomName::personal(&session.user), session);
+        if self.shared.format(session.format).hears_everybody() {
+            self.exit(&RoomName::everybody(), session);
+        }
         self.shared.metrics.sessions.dec();
         self.shared.tell_tracker(PresenceUpdate::Closed(session.clone(), rooms));
     }
@@ -306,8 +314,11 @@ impl RoomServer {
     fn hand_out(&mut self, broadcast: &Broadcast, origin: Option<SessionId>) {
         let mut renderer = self.shared.renderer(&broadcast.event);
         let mut tally = Tally::default();
+        // The user whom it is about has copies of its own, if its vocabulary has.
+        let about = renderer.about;
         let wanted = |s: &Arc<SessionHandle>| {
-            Some(s.id) != broadcast.except && Some(&s.user) != broadcast.except_user.as_ref()
+            Some(s.id) != broadcast.except
+                && (about == Some(&s.user) || Some(&s.user) != broadcast.except_user.as_ref())
         };
         match &broadcast.to {
             Audience::Room(room) => {

@@ -132,6 +132,7 @@ impl SessionCore {
             offset: read.offset,
             status: ReceiptStatus::Read,
             message: None,
+            author: None,
         };
         if !self.shared.wants_receipt_message() || read.offset == 0 {
             self.emit(handle, read.room, Event::Receipt(receipt), false, reply);
@@ -148,6 +149,8 @@ impl SessionCore {
             if let Ok(page) = page.await {
                 let found = page.records.first().filter(|r| r.position.offset == receipt.offset);
                 receipt.message = found.map(|r| r.record.id);
+                let author = found.and_then(|r| r.record.user.clone());
+                receipt.author = author.filter(|author| *author != receipt.user);
             }
             let request = RoomRequest::Emit {
                 session: session.clone(),

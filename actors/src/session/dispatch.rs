@@ -100,7 +100,7 @@ impl SessionCore {
                 };
                 self.ask(request, reply.clone());
             }
-            Command::Publish(publish) => self.publish(handle, publish, reply, taken)?,
+            Command::Publish(publish) => return self.publish(handle, publish, reply, taken),
             Command::Direct(direct) => self.direct(handle, direct, reply, taken),
             Command::Event(event) => self.event(handle, event, reply, taken)?,
             Command::Typing(typing) => {
@@ -245,8 +245,17 @@ impl SessionCore {
         publish: Publish,
         reply: &ReplyId,
         taken: Instant,
-    ) -> Result<(), HubError> {
-        let room = handle.resolve(publish.room)?;
+    ) -> Outcome {
+        let room = handle.resolve(publish.room.clone())?;
+        if publish.join && !handle.is_in(&room) {
+            let join = Join { room: room.clone(), since: None };
+            if let Some(wait) = self.join(handle, join, &ReplyId::None)? {
+                // It goes on once that is decided.
+                let command = Ok(Command::Publish(Publish { join: false, ..publish }));
+                self.batched.push_front(Request { reply: reply.clone(), command });
+                return Ok(Some(wait));
+            }
+        }
         self.check_publish(handle, &room)?;
         if self.typing.as_ref() == Some(&room) {
             self.typing = None;
@@ -255,7 +264,7 @@ impl SessionCore {
         }
         let body = Body::Message { content: publish.content, data: publish.data };
         self.store(handle, room, body, publish.key, reply, taken);
-        Ok(())
+        Ok(None)
     }
 
     /// A join that is still on its way to the room server counts: it will be

@@ -15,6 +15,7 @@ use hubbub_protocol::{
     event::{Event, Reply, ReplyId, Status},
     id::{RoomName, SessionId, UserId},
     pattern,
+    vocabulary::Copy,
     wire::{FormatId, socketio},
 };
 use parking_lot::Mutex;
@@ -369,6 +370,15 @@ impl SessionHandle {
     /// Tells something about the session itself.
     pub fn tell(&self, event: &Event) {
         if let Some(payload) = self.shared.format(self.format).event(event) {
+            self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
+        }
+    }
+
+    /// Tells the session's user something about itself that others are told too, if
+    /// its vocabulary has that.
+    pub(crate) fn tell_own(&self, event: &Event) {
+        let format = self.shared.format(self.format);
+        if let Some(payload) = format.event_for(event, format.copy(event, Copy::Own)) {
             self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
         }
     }

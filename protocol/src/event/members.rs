@@ -34,6 +34,8 @@ pub struct Member {
     pub socket_count: usize,
     /// When the user became one, or left.
     pub timestamp: Timestamp,
+    /// The node on which the user became one; told only to vocabularies that name it.
+    pub node: Option<Arc<str>>,
 }
 
 impl Member {
@@ -45,6 +47,9 @@ impl Member {
             out.text("username", name);
         }
         out.time("timestamp", self.timestamp);
+        if let Some(node) = &self.node {
+            out.hidden("nodeId", node);
+        }
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Publish {
     pub data: Option<Box<RawValue>>,
     /// Makes the publish idempotent for ten minutes.
     pub key: Option<Box<str>>,
+    /// Whether the session joins the room first, if it is not in it. Only a
+    /// vocabulary asks for that.
+    pub join: bool,
 }
 
 impl Fieldset for Stored {

@@ -50,6 +50,8 @@ pub struct PresenceChanged {
     pub socket_count: usize,
     /// Since when.
     pub timestamp: Timestamp,
+    /// The display name; told only to vocabularies that name it.
+    pub username: Option<std::sync::Arc<str>>,
 }
 
 impl Fieldset for PresenceChanged {
@@ -62,5 +64,8 @@ impl Fieldset for PresenceChanged {
         out.text("status", self.status.as_str());
         out.number("socketCount", self.socket_count as u64);
         out.time("timestamp", self.timestamp);
+        if let Some(name) = &self.username {
+            out.hidden("username", name);
+        }
     }
 }

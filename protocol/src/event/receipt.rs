@@ -45,6 +45,9 @@ pub struct Receipt {
     /// The message at the offset, where the hub has looked it up; shown only to
     /// vocabularies that ask for it.
     pub message: Option<MessageId>,
+    /// Who wrote that message, unless it is the reader; a vocabulary may tell
+    /// nobody else.
+    pub author: Option<UserId>,
 }
 
 impl Fieldset for Receipt {

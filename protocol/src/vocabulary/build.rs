@@ -149,6 +149,11 @@ pub(super) fn command(rule: &Rule, args: &Args<'_>) -> Result<Option<Command>, H
         args,
         hub_name,
     };
+    if let Some(place) = &rule.echo
+        && args.get(place)?.is_some()
+    {
+        return Ok(Some(Command::Batch(Vec::new())));
+    }
     Ok(Some(match rule.verb {
         Verb::Auth => Command::Auth(auth(&arg("token"), &arg("userId"), &arg("username"))?),
         Verb::Join => Command::Join(Join {
@@ -161,6 +166,7 @@ pub(super) fn command(rule: &Rule, args: &Args<'_>) -> Result<Option<Command>, H
             content: arg("content").need_text()?.into(),
             data: arg("data").data()?,
             key: arg("key").key()?,
+            join: rule.join,
         }),
         Verb::Direct => Command::Direct(Direct {
             user: arg("userId").need_user()?,

@@ -8,7 +8,7 @@ use super::{
     inbound::{self, Inbound},
     outbound::{self, Outbound},
     reader::{Entry, Reader},
-    shape::{Member, Name, Rule, SenderCopy, Shape},
+    shape::{Member, Name, Rule, SenderCopy, Shape, To},
 };
 use crate::id::RoomName;
 
@@ -16,19 +16,21 @@ use crate::id::RoomName;
 const MAX_AUTO_JOIN: usize = 16;
 
 /// The keys at the top.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "description",
     "wires",
     "time",
     "auto_join",
     "user_rooms",
     "unknown",
+    "presence",
     "json",
     "in",
     "events",
     "out",
     "reply",
     "error",
+    "connect_error",
 ];
 
 pub(super) fn compile(
@@ -96,8 +98,11 @@ fn settings<'t>(reader: &mut Reader<'t>, entry: &Entry<'t>, vocabulary: &mut Voc
         "unknown" => {
             vocabulary.ignore_unknown = reader.word(entry, &["error", "ignore"]) == Some("ignore");
         }
+        "presence" => {
+            vocabulary.hears_everybody = reader.word(entry, &["shared", "all"]) == Some("all");
+        }
         "json" => json(reader, entry, &mut vocabulary.json),
-        "in" | "events" | "out" | "reply" | "error" => {}
+        "in" | "events" | "out" | "reply" | "error" | "connect_error" => {}
         _ => reader.unknown(entry, &KEYS),
     }
 }
@@ -119,6 +124,7 @@ fn sections<'t>(reader: &mut Reader<'t>, entry: &Entry<'t>, vocabulary: &mut Voc
         "out" => outbound::events(reader, entry, &mut vocabulary.outbound),
         "reply" => outbound::replies(reader, entry, &mut vocabulary.outbound),
         "error" => outbound::error(reader, entry, &mut vocabulary.outbound),
+        "connect_error" => outbound::connect(reader, entry, &mut vocabulary.outbound),
         "events" => {
             for event in reader.table(entry).unwrap_or_default() {
                 custom(reader, &event, vocabulary);
@@ -153,6 +159,11 @@ fn custom<'t>(reader: &mut Reader<'t>, event: &Entry<'t>, vocabulary: &mut Vocab
 /// What is wrong only in the light of the whole.
 fn check<'t>(reader: &mut Reader<'t>, entries: &[Entry<'t>], vocabulary: &Vocabulary) {
     let find = |key: &str| entries.iter().find(|entry| entry.key == key);
+    if !vocabulary.wires.socketio
+        && let Some(connect) = find("connect_error")
+    {
+        reader.fault(connect, "`wires` does not have socketio");
+    }
     if vocabulary.inbound.is_empty() {
         reader.fault_at(0, "in", "there is no event that clients may send");
     }
@@ -199,6 +210,7 @@ impl Vocabulary {
             auto_join: Vec::new(),
             user_rooms: false,
             ignore_unknown: false,
+            hears_everybody: false,
             inbound: inbound::Table::new(),
             outbound: Outbound::default(),
             custom: std::collections::HashMap::new(),
@@ -239,11 +251,13 @@ impl Vocabulary {
         let stored = ["roomId", "userId", "username", "content", "data", "timestamp"];
         let published = outbound::reply_slot("published")
             .and_then(|slot| self.outbound.replies[slot].shape.as_ref());
-        let receipts = outbound::slot(Some(crate::event::EventKind::Receipt))
-            .map_or(&[][..], |slot| &self.outbound.kinds[slot]);
+        let of = |kind| outbound::slot(Some(kind)).map_or(&[][..], |s| &self.outbound.kinds[s]);
+        let receipts = of(crate::event::EventKind::Receipt);
         self.wants = super::Wants {
             published: published.is_some_and(|shape| shape.asks_for(&stored)),
-            receipt_message: receipts.iter().any(|rule| rule.shape.asks_for(&["messageId"])),
+            receipt_message: receipts
+                .iter()
+                .any(|rule| rule.to == To::Author || rule.shape.asks_for(&["messageId"])),
         };
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Vocabulary,
     bag::{Bag, Item},
     outbound,
-    shape::{Name, Object, Rule, SenderCopy, Shape},
+    shape::{Name, Object, Rule, SenderCopy, Shape, To},
 };
 use crate::{
     error::HubError,
@@ -19,6 +19,9 @@ pub enum Copy {
     Others,
     /// The session that sent it.
     Sender,
+    /// A session of the user whom it is about: who joined, types or came online, and
+    /// for a receipt who wrote the message.
+    Own,
 }
 
 /// An event with its name and its arguments, each one JSON value.
@@ -80,6 +83,10 @@ impl Vocabulary {
         copy: Copy,
     ) -> Option<(&'a str, &'a Shape)> {
         let rule = self.rule(event, bag)?;
+        match (rule.to, copy) {
+            (To::Others, Copy::Own) | (To::Author, Copy::Others | Copy::Sender) => return None,
+            _ => {}
+        }
         let (name, shape) = match (&rule.sender, copy) {
             (SenderCopy::None, Copy::Sender) => return None,
             (SenderCopy::Own(name, shape), Copy::Sender) => (name, shape),
@@ -90,6 +97,20 @@ impl Vocabulary {
             return None;
         }
         Some((text, shape))
+    }
+
+    /// Which rendering a copy is: one that is no other than that of the others needs
+    /// none of its own.
+    pub fn copy(&self, event: &Event, copy: Copy) -> Copy {
+        match copy {
+            Copy::Sender if !self.distinguishes => Copy::Others,
+            Copy::Own => {
+                let rules = outbound::slot(event.kind()).map(|slot| &self.outbound.kinds[slot]);
+                let same = rules.is_none_or(|r| r.iter().all(|rule| rule.to == To::Everyone));
+                if same { Copy::Others } else { Copy::Own }
+            }
+            copy => copy,
+        }
     }
 
     fn rule(&self, event: &dyn Fieldset, bag: &Bag<'_>) -> Option<&Rule> {

@@ -67,6 +67,10 @@ pub(super) struct Source {
 pub(super) struct Rule {
     pub(super) verb: Verb,
     pub(super) args: Vec<(&'static str, Source)>,
+    /// A message joins its room first.
+    pub(super) join: bool,
+    /// With a value there the event is one of the hub's that came back.
+    pub(super) echo: Option<Place>,
 }
 
 /// Who may send a custom event.
@@ -146,6 +150,8 @@ fn rule<'t>(
     let mut verb = None;
     let mut named = false;
     let mut args = None;
+    let mut echo = None;
+    let mut join = None;
     for entry in keys {
         match entry.key {
             "command" => {
@@ -156,13 +162,23 @@ fn rule<'t>(
             }
             "aliases" => aliases.extend(reader.texts(&entry).unwrap_or_default()),
             "args" => args = Some(entry),
-            _ => reader.unknown(&entry, &["command", "args", "aliases"]),
+            "echo" => echo = places(reader, &entry).unwrap_or_default().into_iter().next(),
+            "join" => join = Some(entry),
+            _ => reader.unknown(&entry, &["command", "args", "aliases", "echo", "join"]),
         }
     }
     if !named {
         reader.fault(event, "`command` is missing: what the event asks for");
     }
     let (_, verb, known) = verb?;
+    let join = match join {
+        Some(entry) if *verb != Verb::Message => {
+            reader.fault(&entry, "goes with `command = \"message\"`");
+            false
+        }
+        Some(entry) => reader.flag(&entry).unwrap_or_default(),
+        None => false,
+    };
     let mut sources: Vec<(&'static str, Source)> = Vec::new();
     match args {
         None => {
@@ -180,7 +196,7 @@ fn rule<'t>(
             }
         }
     }
-    Some(Rule { verb: *verb, args: sources })
+    Some(Rule { verb: *verb, args: sources, join, echo })
 }
 
 /// Reads where a value comes from: a path, a list of paths, or a table.

@@ -35,7 +35,7 @@ pub use self::{
     error::VocabularyError,
 };
 use self::{inbound::Table, outbound::Outbound, shape::Rule};
-use crate::id::RoomName;
+use crate::{error::HubError, id::RoomName};
 
 /// On which wires a vocabulary may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +67,7 @@ pub struct Vocabulary {
     auto_join: Vec<RoomName>,
     user_rooms: bool,
     ignore_unknown: bool,
+    hears_everybody: bool,
     inbound: Table,
     outbound: Outbound,
     custom: HashMap<Box<str>, Vec<Rule>>,
@@ -126,6 +127,20 @@ impl Vocabulary {
             }
             inbound::Inbound::Custom(_) => false,
         })
+    }
+
+    /// Whether its clients are told of everybody's presence, and not only of those
+    /// with whom they share a room.
+    pub fn hears_everybody(&self) -> bool {
+        self.hears_everybody
+    }
+
+    /// What a client is told whose connection is refused: the vocabulary's own
+    /// sentence, or the hub's. `no_token` says that it brought no token at all.
+    pub fn connect_error<'a>(&'a self, error: &'a HubError, no_token: bool) -> &'a str {
+        let find = |code| self.outbound.connect.iter().find(|(known, _)| *known == code);
+        let none = find(outbound::NO_TOKEN).filter(|_| no_token);
+        none.or_else(|| find(error.code.as_str())).map_or(&*error.message, |(_, text)| text)
     }
 
     /// Whether the session that sent an event may be told it in another way than

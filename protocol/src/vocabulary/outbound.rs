@@ -3,7 +3,7 @@
 use super::{
     error::suggest,
     reader::{Entries, Entry, Reader},
-    shape::{Field, Member, Name, Rule, SenderCopy, Shape, Value},
+    shape::{Field, Member, Name, Rule, SenderCopy, Shape, To, Value},
 };
 use crate::event::EventKind;
 
@@ -32,10 +32,10 @@ const KINDS: [(&str, &[&str]); 16] = [
             "timestamp",
         ],
     ),
-    ("user_joined", &["roomId", "userId", "username", "timestamp"]),
+    ("user_joined", &["roomId", "userId", "username", "timestamp", "nodeId"]),
     ("user_left", &["roomId", "userId", "username", "timestamp"]),
     ("typing", &["roomId", "userId", "username", "isTyping"]),
-    ("presence", &["userId", "status", "socketCount", "timestamp"]),
+    ("presence", &["userId", "status", "socketCount", "timestamp", "username"]),
     ("receipt", &["roomId", "userId", "offset", "status", "messageId"]),
     ("notification", &["title", "body", "data"]),
     ("token_expiring", &["at"]),
@@ -119,6 +119,8 @@ pub(super) struct Outbound {
     /// By [`slot`]; the first rule that applies is taken.
     pub(super) kinds: [Vec<Rule>; 16],
     pub(super) replies: [ReplyRule; 8],
+    /// Sentences of a refused connection by error code, or [`NO_TOKEN`].
+    pub(super) connect: Vec<(&'static str, Box<str>)>,
     /// The event that tells of an error that answers no ack, with its shape.
     pub(super) error: Option<(Box<str>, Shape)>,
     /// Sentences by error code.
@@ -152,16 +154,18 @@ fn rules<'t>(
     fields: &[&'static str],
 ) -> Vec<Rule> {
     let tables = reader.tables(entry).unwrap_or_default();
-    tables.into_iter().map(|keys| rule(reader, keys, name, fields)).collect()
+    let kind = if fields.contains(&"name") { "event" } else { name };
+    tables.into_iter().map(|keys| rule(reader, keys, (kind, name), fields)).collect()
 }
 
 fn rule<'t>(
     reader: &mut Reader<'t>,
     keys: Entries<'t>,
-    name: &str,
+    (kind, name): (&str, &str),
     fields: &[&'static str],
 ) -> Rule {
     let mut rule = Rule {
+        to: recipients(kind)[0].1,
         when: Vec::new(),
         name: Name::Const(name.into()),
         shape: Shape::All,
@@ -177,6 +181,13 @@ fn rule<'t>(
                         rule.when.extend(wanted.map(|w| (condition.key.into(), w)));
                     }
                 }
+            }
+            "to" => {
+                let known = recipients(kind);
+                let words: Vec<&'static str> = known.iter().map(|(word, _)| *word).collect();
+                let word = reader.word(&entry, &words);
+                rule.to =
+                    known.iter().find(|(w, _)| Some(*w) == word).map_or(rule.to, |(_, to)| *to);
             }
             "sender" => sender = Some(entry),
             _ => named_shape(reader, &entry, fields, &mut rule.name, &mut rule.shape, true),
@@ -194,6 +205,19 @@ fn rule<'t>(
         };
     }
     rule
+}
+
+/// Who may be told a kind of event, what is usual first.
+fn recipients(kind: &str) -> &'static [(&'static str, To)] {
+    match kind {
+        "user_joined" | "typing" | "presence" => {
+            &[("others", To::Others), ("everyone", To::Everyone)]
+        }
+        // Who leaves hears of it by `left`.
+        "user_left" => &[("others", To::Others)],
+        "receipt" => &[("everyone", To::Everyone), ("author", To::Author)],
+        _ => &[("everyone", To::Everyone)],
+    }
 }
 
 /// A condition's value as text: a JSON string without its quotes.
@@ -241,7 +265,9 @@ fn named_shape<'t>(
             }
             *shape = Shape::Args(values);
         }
-        _ if with_more => reader.unknown(entry, &["event", "fields", "args", "when", "sender"]),
+        _ if with_more => {
+            reader.unknown(entry, &["event", "fields", "args", "when", "sender", "to"])
+        }
         _ => reader.unknown(entry, &["event", "fields", "args"]),
     }
 }
@@ -356,6 +382,24 @@ pub(super) fn replies<'t>(reader: &mut Reader<'t>, section: &Entry<'t>, into: &m
             }
         }
         into.replies[slot] = rule;
+    }
+}
+
+/// In `[connect_error]`: there was no token at all.
+pub(super) const NO_TOKEN: &str = "no_token";
+
+/// Reads `[connect_error]`.
+pub(super) fn connect<'t>(reader: &mut Reader<'t>, section: &Entry<'t>, into: &mut Outbound) {
+    let mut codes = crate::error::ErrorCode::ALL.map(|code| code.as_str()).to_vec();
+    codes.push(NO_TOKEN);
+    for pair in reader.table(section).unwrap_or_default() {
+        match codes.iter().find(|code| **code == pair.key) {
+            Some(code) => {
+                let text = reader.text(&pair);
+                into.connect.extend(text.map(|text| (*code, text.into())));
+            }
+            None => reader.unknown(&pair, &codes),
+        }
     }
 }
 

@@ -72,6 +72,17 @@ pub(super) enum SenderCopy {
     Own(Name, Shape),
 }
 
+/// Who is told an event that is about a user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum To {
+    /// All but the sessions of that user.
+    Others,
+    /// That user too.
+    Everyone,
+    /// That user alone.
+    Author,
+}
+
 /// How one kind of event is written, if the conditions hold.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
@@ -79,6 +90,7 @@ pub(super) struct Rule {
     pub(super) name: Name,
     pub(super) shape: Shape,
     pub(super) sender: SenderCopy,
+    pub(super) to: To,
 }
 
 impl Rule {

@@ -84,6 +84,20 @@ impl Format {
         self.tables().is_some_and(Vocabulary::distinguishes_sender)
     }
 
+    /// Which rendering a copy is, see [`Vocabulary::copy`].
+    pub fn copy(&self, event: &Event, copy: Copy) -> Copy {
+        match (self.tables(), copy) {
+            (Some(tables), _) => tables.copy(event, copy),
+            (None, Copy::Own) if !matches!(event, Event::Receipt(_)) => Copy::Own,
+            (None, _) => Copy::Others,
+        }
+    }
+
+    /// Whether its sessions are told of everybody's presence.
+    pub fn hears_everybody(&self) -> bool {
+        self.tables().is_some_and(Vocabulary::hears_everybody)
+    }
+
     /// Whether the answer to a publish holds what was stored.
     pub fn wants_published(&self) -> bool {
         self.tables().is_some_and(Vocabulary::wants_published)
@@ -129,8 +143,12 @@ impl Format {
         self.event_for(event, Copy::Others)
     }
 
-    /// As [`Format::event`], for the session that sent the event or the others.
+    /// As [`Format::event`], for the session that sent the event, those of the user
+    /// it is about, or the others.
     pub fn event_for(&self, event: &Event, copy: Copy) -> Option<Vec<u8>> {
+        if self.tables().is_none() && self.copy(event, copy) == Copy::Own {
+            return None;
+        }
         match self {
             Self::Json => Some(json::event(event)),
             Self::JsonVocabulary(vocabulary) => vocabulary.encode_json(event, copy),

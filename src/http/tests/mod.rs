@@ -90,7 +90,11 @@ impl Node {
                 when_full: WhenFull::Disconnect,
                 auth_timeout_ms: 60_000,
                 anonymous: false,
-                presence: PresenceSettings { grace_ms: 0, announce_max_members: 100 },
+                presence: PresenceSettings {
+                    grace_ms: 0,
+                    announce_max_members: 100,
+                    everybody: false,
+                },
                 typing_timeout_ms: 6000,
                 engine: EngineSettings {
                     heartbeat: HeartbeatSettings { heartbeat_ms: 60_000, timeout_ms: 60_000 },
@@ -98,6 +102,7 @@ impl Node {
                     connect_timeout_ms: config.socketio.connect_timeout_ms,
                     namespaces: config.socketio.namespaces.clone(),
                     vocabulary: None,
+                    choices: Default::default(),
                 },
                 fault_injection: false,
             },

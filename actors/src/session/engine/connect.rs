@@ -8,13 +8,14 @@ use hubbub_protocol::{
     error::{ErrorCode, HubError},
     event::{Auth, Command, ReplyId},
     pattern,
+    vocabulary::Vocabulary,
     wire::{
         Format, json,
         socketio::{self, MAIN_NAMESPACE, RawJson, engine_frame},
     },
 };
 
-use super::{Engine, Joined, MAX_NAMESPACES};
+use super::{Engine, Joined, MAX_NAMESPACES, vocabulary};
 use crate::session::{
     Connection, Wire,
     core::SessionCore,
@@ -49,14 +50,24 @@ impl Engine {
             self.push(&refusal);
             return None;
         }
-        match self.join(namespace.clone(), data) {
+        let settings = &self.shared.settings.engine;
+        let asked = vocabulary::wanted(data);
+        let hello = self.hello.as_deref();
+        let wanted = asked.as_deref().or_else(|| hello?.vocabulary.as_deref());
+        let vocabulary = settings.choose(&namespace, wanted);
+        let own = vocabulary.as_ref().ok().cloned().flatten();
+        let no_token = hello.is_none_or(|h| h.token.is_none())
+            && matches!(auth(data), Ok(auth) if auth.token.is_none());
+        match vocabulary.and_then(|v| self.join(namespace.clone(), data, v)) {
             Ok(wait) => wait,
             Err(e) => {
                 let errors = &self.shared.metrics.errors;
                 errors.with_label_values(&[e.code.as_str()]).inc();
                 let data = format!(r#"{{"code":"{}"}}"#, e.code);
                 let refusal = engine_frame(|out| {
-                    socketio::write_connect_error(out, &namespace, &e.message, Some(&data));
+                    let own = own.as_ref().map(|v| v.connect_error(&e, no_token));
+                    let message = own.unwrap_or(&e.message);
+                    socketio::write_connect_error(out, &namespace, message, Some(&data));
                 });
                 self.push(&refusal);
                 None
@@ -64,7 +75,12 @@ impl Engine {
         }
     }
 
-    fn join(&mut self, namespace: ByteString, data: Option<&RawJson>) -> Outcome {
+    fn join(
+        &mut self,
+        namespace: ByteString,
+        data: Option<&RawJson>,
+        vocabulary: Option<Arc<Vocabulary>>,
+    ) -> Outcome {
         if self.joined.len() >= MAX_NAMESPACES {
             let why = format!("a connection may join {MAX_NAMESPACES} namespaces");
             return Err(HubError::new(ErrorCode::RateLimited, why));
@@ -72,17 +88,19 @@ impl Engine {
         let shared = self.shared.clone();
         let mut auth = auth(data)?;
         if auth.token.is_none() {
-            auth.token.clone_from(&self.token);
+            auth.token = self.hello.as_ref().and_then(|hello| hello.token.clone());
         }
-        let vocabulary = &shared.settings.engine.vocabulary;
         let anonymous = auth.token.is_none() && auth.user.is_none();
         // Where an event may say it later, nobody has to say it now.
         let later = anonymous && vocabulary.as_ref().is_some_and(|v| v.authenticates());
         let identity = if later { None } else { Some(identify(&shared, auth)?) };
+        // A namespace has no comma.
+        let name = vocabulary.as_ref().map_or("", |vocabulary| vocabulary.name());
+        let name = format!("{namespace},{name}");
         let make = || Format::socketio(namespace.clone(), vocabulary.clone());
         let lease = shared
             .formats
-            .lease(&namespace, make)
+            .lease(&name, make)
             .ok_or_else(|| HubError::unavailable("too many namespaces are in use"))?;
         let format = lease.id;
         let now = shared.clock.now();

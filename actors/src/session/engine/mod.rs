@@ -8,11 +8,13 @@
 //! | [`polling`] | the actor of a connection while it polls |
 //! | [`registry`] | where the connection of a sid is |
 //! | [`seat`] | what a connection is counted by |
+//! | `vocabulary` | which vocabulary a namespace is spoken to in |
 
 mod connect;
 pub mod polling;
 pub mod registry;
 pub mod seat;
+mod vocabulary;
 
 use std::{future::Future, net::IpAddr, sync::Arc, time::Instant};
 
@@ -33,6 +35,7 @@ use hubbub_protocol::{
 };
 
 use self::registry::Registration;
+pub use self::vocabulary::Choices;
 use super::{
     Connection, HeartbeatSettings, Wire, WorkerLink,
     context::{self, FrameHandler},
@@ -58,6 +61,8 @@ pub struct EngineSettings {
     pub namespaces: Vec<String>,
     /// `socketio.vocabulary`; none for `hubbub`.
     pub vocabulary: Option<Arc<Vocabulary>>,
+    /// Others, by the namespace or by the client's wish.
+    pub choices: Choices,
 }
 
 /// What a connection needs to begin.
@@ -70,8 +75,18 @@ pub struct EngineStart {
     pub outbound: Arc<Outbound>,
     /// The client's address.
     pub peer: IpAddr,
-    /// The token of the handshake, for a CONNECT without one.
+    /// What the handshake says for every CONNECT that does not say it itself; none if
+    /// it says nothing.
+    pub hello: Option<Box<Hello>>,
+}
+
+/// What the handshake of a connection may say.
+#[derive(Debug)]
+pub struct Hello {
+    /// A token.
     pub token: Option<Box<str>>,
+    /// `?vocabulary=`.
+    pub vocabulary: Option<Box<str>>,
 }
 
 /// One Socket.IO connection, on whatever transport.
@@ -79,7 +94,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     worker: Arc<WorkerLink>,
     connection: Arc<Connection>,
-    token: Option<Box<str>>,
+    hello: Option<Box<Hello>>,
     reassembler: Reassembler,
     joined: Vec<Joined>,
     /// How often it may join, leave and acknowledge; made when it does so again.
@@ -105,7 +120,7 @@ impl Engine {
         let connection = Connection::new(Wire::Engine, start.outbound, start.peer, now, deadline);
         let engine = Self {
             connection: Arc::new(connection),
-            token: start.token,
+            hello: start.hello,
             reassembler: Reassembler::new(limits),
             joined: Vec::new(),
             control: None,

@@ -112,14 +112,28 @@ fn chat_auth() {
             offset: 4,
             status,
             message: Some(MessageId(uuid::Uuid::from_u128(7))),
+            author: Some(user("ann")),
         })
     };
     assert_eq!(
-        hears(&v, &receipt(ReceiptStatus::Read), Copy::Others),
+        hears(&v, &receipt(ReceiptStatus::Read), Copy::Own),
         json!(["chat:message:ack", {"messageId": format!("msg_{ID}"), "status": "read",
             "roomId": "room1", "userId": "bob", "offset": 4}])
     );
-    assert_eq!(hears(&v, &receipt(ReceiptStatus::Delivered), Copy::Others), Value::Null);
+    // It is for the author alone; what is for everybody has one rendering.
+    let read = receipt(ReceiptStatus::Read);
+    assert_eq!(hears(&v, &read, Copy::Others), Value::Null);
+    assert_eq!(v.copy(&read, Copy::Own), Copy::Own);
+    for all in [Event::UserJoined(member("r")), typing(true), presence(Status::Away, 1)] {
+        assert_eq!(v.copy(&all, Copy::Own), Copy::Others);
+    }
+    assert_eq!(hears(&v, &Event::UserLeft(member("r")), Copy::Own), Value::Null);
+    assert_eq!(hears(&v, &receipt(ReceiptStatus::Delivered), Copy::Own), Value::Null);
+    // What its client makes of what it was told is no mistake.
+    for name in ["error", "authenticated"] {
+        let ignored = command(emit(&v, name, &[Value::Null]));
+        assert!(matches!(ignored, Command::Batch(none) if none.is_empty()));
+    }
     assert_eq!(
         hears(&v, &Event::UserJoined(member("room1")), Copy::Others),
         json!(["room:user:joined", {"userId": "ann", "username": "Ann", "timestamp": AT_TEXT}])
@@ -251,7 +265,12 @@ fn message_new() {
         json!(["room:user-joined", {"userId": "ann", "roomId": "r1"}])
     );
     let online = presence(Status::Online, 1);
+    assert!(v.hears_everybody());
     assert_eq!(hears(&v, &online, Copy::Others), json!(["user:online", {"userId": "ann"}]));
+    assert_eq!(v.copy(&online, Copy::Own), Copy::Others);
+    let refused = HubError::new(ErrorCode::Unauthorized, "a token is needed");
+    assert_eq!(v.connect_error(&refused, true), "Authentication required");
+    assert_eq!(v.connect_error(&refused, false), "Invalid token");
     let offline = presence(Status::Offline, 0);
     assert_eq!(hears(&v, &offline, Copy::Others), json!(["user:offline", {"userId": "ann"}]));
     let refused = HubError::new(ErrorCode::Forbidden, "the room may not be joined by this user");
@@ -296,10 +315,24 @@ fn chat_ack() {
         hears(&v, &Event::UserLeft(member("r1")), Copy::Others),
         json!(["room:user_left", {"userId": "ann", "username": "Ann"}])
     );
-    assert_eq!(
-        hears(&v, &Event::UserJoined(member("global:r1")), Copy::Others),
-        json!(["user:joined", {"userId": "ann"}])
-    );
+    // In other rooms who joins is not told so; what is global says on which node.
+    assert_eq!(hears(&v, &Event::UserJoined(member("r1")), Copy::Own), Value::Null);
+    let global = Member { node: Some("node-1".into()), ..member("global:r1") };
+    for copy in [Copy::Others, Copy::Own] {
+        assert_eq!(
+            hears(&v, &Event::UserJoined(global.clone()), copy),
+            json!(["user:joined", {"userId": "ann", "workerId": "node-1"}])
+        );
+    }
+    // What the hub sent comes back from a client that echoes: nothing new.
+    for (name, value) in [
+        ("chat:message", json!({"id": ID, "content": "hi", "roomId": "r1"})),
+        ("chat:typing", json!({"userId": "ann", "isTyping": true})),
+        ("user:online", json!({"userId": "ann"})),
+    ] {
+        let ignored = command(emit(&v, name, &[value]));
+        assert!(matches!(ignored, Command::Batch(none) if none.is_empty()), "{name}");
+    }
     assert_eq!(
         hears(&v, &presence(Status::Online, 2), Copy::Others),
         json!(["user:online", {"userId": "ann", "socketCount": 2}])

@@ -56,6 +56,18 @@ fn what_makes_no_sense_is_refused() {
         ("[in.a]\ncommand = \"join\"\nargs = { roomId = {} }", "neither `from` nor `const`"),
         ("[in.a]\ncommand = \"join\"\nargs = { roomId = { from = \"a\", const = 1 } }", "exclude"),
         ("[in.a]\ncommand = \"join\"\nargs = { roomId = \"a..b\" }", "is no path"),
+        ("[in.a]\ncommand = \"join\"\njoin = true", "goes with `command = \"message\"`"),
+        (
+            "[in.a]\ncommand = \"ping\"\n[out.user_left]\nto = \"everyone\"",
+            "there is no `everyone`",
+        ),
+        ("[in.a]\ncommand = \"ping\"\n[out.typing]\nto = \"author\"", "there is no `author`"),
+        ("presence = \"some\"\n[in.a]\ncommand = \"ping\"", "there is no `some`"),
+        ("[in.a]\ncommand = \"ping\"\n[connect_error]\nx = \"y\"", "unknown key"),
+        (
+            "wires = [\"json\"]\n[in.a]\ncommand = \"ping\"\n[connect_error]",
+            "does not have socketio",
+        ),
         ("[events.a]\necho = false", "needs `volatile = true`"),
         ("[events.a]\nto = \"all\"\nvolatile = false", "what goes to all is volatile"),
         ("[events.a]\nfrom = []", "members, backend or a list of roles"),

@@ -76,6 +76,7 @@ fn member(room_name: &str) -> Member {
         status: Status::Online,
         socket_count: 2,
         timestamp: AT,
+        node: None,
     }
 }
 
@@ -85,7 +86,13 @@ fn typing(is_typing: bool) -> Event {
 }
 
 fn presence(status: Status, socket_count: usize) -> Event {
-    Event::Presence(PresenceChanged { user: user("ann"), status, socket_count, timestamp: AT })
+    Event::Presence(PresenceChanged {
+        user: user("ann"),
+        status,
+        socket_count,
+        timestamp: AT,
+        username: None,
+    })
 }
 
 fn custom(name: &str, by: Option<&str>, data: &str) -> Event {

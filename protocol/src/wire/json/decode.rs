@@ -151,6 +151,7 @@ fn named(kind: &str, o: &Object<'_>, batch_allowed: bool) -> Result<Command, Hub
             content: content(o)?,
             data: data(o)?,
             key: key(o)?,
+            join: false,
         }),
         "direct" => Command::Direct(Direct {
             user: UserId::new(text("userId", o.user_id)?.ok_or_else(|| missing("userId"))?)?,

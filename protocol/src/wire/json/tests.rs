@@ -171,6 +171,7 @@ pub(crate) fn golden(kind: EventKind) -> Option<(Event, &'static str)> {
         status: Status::Online,
         socket_count: 2,
         timestamp: Timestamp(0),
+        node: None,
     };
     Some(match kind {
         EventKind::Authenticated => (
@@ -235,6 +236,7 @@ pub(crate) fn golden(kind: EventKind) -> Option<(Event, &'static str)> {
                 status: Status::Away,
                 socket_count: 1,
                 timestamp: Timestamp(0),
+                username: None,
             }),
             r#"{"type":"presence","userId":"u","status":"away","socketCount":1,"timestamp":"1970-01-01T00:00:00.000Z"}"#,
         ),
@@ -245,6 +247,7 @@ pub(crate) fn golden(kind: EventKind) -> Option<(Event, &'static str)> {
                 offset: 4,
                 status: ReceiptStatus::Read,
                 message: None,
+                author: None,
             }),
             r#"{"type":"receipt","roomId":"r","userId":"u","offset":4,"status":"read"}"#,
         ),
