@@ -58,27 +58,23 @@ impl Frame {
         }
     }
 
-    fn new(opcode: u8, payload: &[u8]) -> Self {
-        let len = payload.len();
-        let header = match len {
-            0..126 => 2,
-            126..65536 => 4,
-            _ => 10,
-        };
-        let mut bytes = Vec::with_capacity(header + len);
-        bytes.push(0x80 | opcode);
-        match header {
-            2 => bytes.push(len as u8),
-            4 => {
-                bytes.push(126);
-                bytes.extend_from_slice(&(len as u16).to_be_bytes());
-            }
-            _ => {
-                bytes.push(127);
-                bytes.extend_from_slice(&(len as u64).to_be_bytes());
-            }
+    /// A text frame and the binary frames that belong to it: they wait, leave and are
+    /// dropped together, so that nothing comes between them.
+    pub fn with_attachments(text: &[u8], attachments: &[Bytes]) -> Self {
+        let sizes = attachments.iter().map(|data| header_len(data.len()) + data.len());
+        let size = header_len(text.len()) + text.len() + sizes.sum::<usize>();
+        let mut bytes = Vec::with_capacity(size);
+        write_frame(&mut bytes, TEXT, text);
+        for data in attachments {
+            write_frame(&mut bytes, BINARY, data);
         }
-        bytes.extend_from_slice(payload);
+        Self(Arc::new(Encoded { bytes: bytes.into(), header: header_len(text.len()) as u8 }))
+    }
+
+    fn new(opcode: u8, payload: &[u8]) -> Self {
+        let header = header_len(payload.len());
+        let mut bytes = Vec::with_capacity(header + payload.len());
+        write_frame(&mut bytes, opcode, payload);
         // Exactly full, so that no second allocation is needed to share it.
         Self(Arc::new(Encoded { bytes: bytes.into(), header: header as u8 }))
     }
@@ -102,9 +98,28 @@ impl Frame {
         &self.0.bytes
     }
 
-    /// The payload alone, sharing the same memory.
+    /// The payload alone, sharing the same memory. Of one with attachments ask
+    /// [`messages`](Self::messages).
     pub fn payload(&self) -> Bytes {
         self.0.bytes.slice(usize::from(self.0.header)..)
+    }
+
+    /// The payloads of its texts and binaries, in order, each with whether it is a text.
+    pub fn messages(&self) -> impl Iterator<Item = (bool, Bytes)> + '_ {
+        let bytes = &self.0.bytes;
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            while at < bytes.len() {
+                let opcode = bytes[at] & 0x0F;
+                let (header, len) = header_at(&bytes[at..])?;
+                let payload = at + header..at + header + len;
+                at = payload.end;
+                if opcode == TEXT || opcode == BINARY {
+                    return Some((opcode == TEXT, bytes.slice(payload)));
+                }
+            }
+            None
+        })
     }
 
     /// Bytes on the wire.
@@ -118,9 +133,55 @@ impl Frame {
     }
 }
 
+/// Bytes before a payload of that length.
+fn header_len(payload: usize) -> usize {
+    match payload {
+        0..126 => 2,
+        126..65536 => 4,
+        _ => 10,
+    }
+}
+
+/// The lengths of the header and the payload of what [`write_frame`] wrote.
+fn header_at(frame: &[u8]) -> Option<(usize, usize)> {
+    Some(match *frame.get(1)? {
+        126 => (4, u16::from_be_bytes(frame.get(2..4)?.try_into().ok()?).into()),
+        127 => (10, u64::from_be_bytes(frame.get(2..10)?.try_into().ok()?).try_into().ok()?),
+        len => (2, len.into()),
+    })
+}
+
+fn write_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    let len = payload.len();
+    out.push(0x80 | opcode);
+    match header_len(len) {
+        2 => out.push(len as u8),
+        4 => {
+            out.push(126);
+            out.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attachments_follow_their_text() {
+        let sizes = [0, 125, 126, 65_535, 65_536];
+        let attachments: Vec<Bytes> = sizes.iter().map(|&n| vec![7; n].into()).collect();
+        let frame = Frame::with_attachments(b"text", &attachments);
+        let mut expected = vec![(true, Bytes::from_static(b"text"))];
+        expected.extend(attachments.into_iter().map(|data| (false, data)));
+        assert_eq!(frame.messages().collect::<Vec<_>>(), expected);
+        assert_eq!(Frame::ping(b"x").messages().count(), 0);
+    }
 
     #[test]
     fn the_three_forms_of_the_length() {

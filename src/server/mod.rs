@@ -22,7 +22,12 @@ use crate::{
     config::{Config, Secret, tls},
     http, socketio,
     telemetry::logging,
-    transport::{Transport, adopt::Doormen, limits::ConnectionLimits},
+    transport::{
+        Transport,
+        adopt::Doormen,
+        application::{Application, Rooms},
+        limits::ConnectionLimits,
+    },
 };
 
 /// Connections that may wait to be accepted (bounded by `net.core.somaxconn` too).
@@ -34,10 +39,18 @@ const RETRY_SPREAD_MS: u64 = 3000;
 
 /// Runs a node until it is told to end. Fails with a sentence if it cannot start.
 pub fn serve(config: Config) -> Result<(), String> {
-    actix_web::rt::System::new().block_on(run(Arc::new(config)))
+    serve_with(config, Arc::new(Rooms))
 }
 
-async fn run(config: Arc<Config>) -> Result<(), String> {
+/// As [`serve`], with an application in place of the hub's rooms.
+///
+/// # Errors
+/// A sentence, if it cannot start.
+pub fn serve_with(config: Config, application: Arc<dyn Application>) -> Result<(), String> {
+    actix_web::rt::System::new().block_on(run(Arc::new(config), application))
+}
+
+async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(), String> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry).map_err(|e| format!("metrics: {e}"))?;
     let clock = Clock::system();
@@ -66,7 +79,7 @@ async fn run(config: Arc<Config>) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("cannot handle signals: {e}"))?;
     let state = http::HttpState::new(hub.clone(), config.clone(), registry, dev_secret)
         .map_err(|e| format!("metrics: {e}"))?;
-    let server = bind(&config, &hub, state, listener)?;
+    let server = bind(&config, &hub, state, listener, application)?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
     announce(&config, address);
@@ -135,6 +148,7 @@ fn bind(
     hub: &Hub,
     state: http::HttpState,
     listener: std::net::TcpListener,
+    application: Arc<dyn Application>,
 ) -> Result<Server, String> {
     let max = config.limits.max_connections;
     let limits = ConnectionLimits::new(max, config.limits.max_connections_per_ip);
@@ -162,6 +176,7 @@ fn bind(
             config: config.clone(),
             limits: limits.clone(),
             doormen: doormen.clone(),
+            application: application.clone(),
         });
         transport.clone().open_door();
         let polled = transport.clone();

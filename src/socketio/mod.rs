@@ -16,11 +16,12 @@ use actix_web::{
 use hubbub_protocol::wire::engineio::{self, EngineError, Method, Query};
 
 use self::cors::Cors;
-use crate::transport::{Transport, engine::PATH, handshake};
+use crate::transport::{Transport, handshake};
 
 /// Mounts the Socket.IO wire of a worker.
 pub fn configure(cfg: &mut ServiceConfig, transport: Rc<Transport>) {
-    let paths = [PATH, PATH.trim_end_matches('/')];
+    let path = transport.application.path();
+    let paths = [path, path.trim_end_matches('/')];
     cfg.app_data(transport).service(web::resource(paths).route(web::route().to(handle)));
     script::configure(cfg);
 }
@@ -54,7 +55,8 @@ async fn serve(
         "POST" => Method::Post,
         _ => Method::Other,
     };
-    let sid = match query.check(method, false)? {
+    let checked = query.check(method, false);
+    let sid = match transport.admit(request.head(), checked).await? {
         engineio::Request::Handshake { .. } => return Ok(poll::open(transport, request)),
         engineio::Request::Session { sid, .. } => sid,
     };

@@ -32,8 +32,11 @@ pub(super) fn open(transport: &Rc<Transport>, request: &HttpRequest) -> HttpResp
         outbound: transport.queue(),
         peer: ip,
         hello: hello(head),
+        app: transport.application.open(head),
     };
-    answer::payload(Polling::launch(start, seat))
+    let mut response = answer::payload(Polling::launch(start, seat));
+    transport.application.greet(response.headers_mut());
+    response
 }
 
 /// A poll: answered once there is something to say. If the client goes away
@@ -82,8 +85,10 @@ pub(super) async fn post(
         Err(PayloadError::TooLarge { .. }) => return Ok(answer::too_large()),
         Err(_) => return Err(broken()),
     };
+    let headers = transport.application.wants_headers();
+    let headers = headers.then(|| Box::new(request.head().headers().clone()));
     let (tell, told) = oneshot::channel();
-    if !entry.ask(PollingRequest::Post(payload, tell)) {
+    if !entry.ask(PollingRequest::Post(payload, headers, tell)) {
         return Err(EngineError::BadRequest);
     }
     match told.await {

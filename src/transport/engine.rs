@@ -25,11 +25,6 @@ use super::{
 /// The path of the Socket.IO wire.
 pub const PATH: &str = "/socket.io/";
 
-/// Whether a path is that of the Socket.IO wire.
-pub fn is_path(path: &str) -> bool {
-    path == PATH || path == PATH.trim_end_matches('/')
-}
-
 /// What an upgrade is for.
 enum Purpose {
     /// A new connection.
@@ -59,7 +54,7 @@ impl Transport {
     where
         T: IntoSocket + AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let purpose = match self.judge_engine(&request) {
+        let purpose = match self.judge_engine(&request).await {
             Ok(purpose) => purpose,
             Err(error) => return abort(framed, error).await,
         };
@@ -72,9 +67,14 @@ impl Transport {
             },
         };
         let hello = hello(request.head());
-        let response = http_ws::handshake_response(request.head())
+        let mut response = http_ws::handshake_response(request.head())
             .message_body(())
             .map_err(|_| UpgradeFailed)?;
+        let mut app = None;
+        if let Purpose::Open = purpose {
+            self.application.greet(response.headers_mut());
+            app = self.application.open(request.head());
+        }
         drop(request);
         framed.send(h1::Message::Item((response.drop_body(), BodySize::None))).await?;
         let parts = framed.into_parts();
@@ -87,6 +87,7 @@ impl Transport {
                     outbound: self.queue(),
                     peer: ip,
                     hello,
+                    app,
                 };
                 self.open_engine(parts.io.into_socket(), first, start, place);
             }
@@ -101,7 +102,7 @@ impl Transport {
         Ok(())
     }
 
-    fn judge_engine(&self, request: &Request) -> Result<Purpose, EngineError> {
+    async fn judge_engine(&self, request: &Request) -> Result<Purpose, EngineError> {
         let head = request.head();
         let query = Query::parse(head.uri.query().unwrap_or_default());
         let method = match head.method.as_str() {
@@ -113,7 +114,7 @@ impl Transport {
             self.count_refusal("origin");
             return Err(EngineError::Forbidden);
         }
-        let purpose = match query.check(method, true)? {
+        let purpose = match self.admit(head, query.check(method, true)).await? {
             engineio::Request::Handshake { .. } => Purpose::Open,
             engineio::Request::Session { sid, .. } => {
                 let shared = self.hub.shared();

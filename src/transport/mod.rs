@@ -10,8 +10,10 @@
 //! | [`socket`] | plain TCP and TLS |
 //! | [`engine`] | Socket.IO over WebSocket |
 //! | [`adopt`] | a WebSocket for a connection that polls |
+//! | [`application`] | what answers, where it is not the hub's rooms |
 
 pub mod adopt;
+pub mod application;
 pub mod driver;
 pub mod engine;
 pub mod handshake;
@@ -71,6 +73,8 @@ pub struct Transport {
     pub limits: Arc<ConnectionLimits>,
     /// Who takes WebSockets in for connections of other workers.
     pub doormen: adopt::Doormen,
+    /// What answers.
+    pub application: Arc<dyn application::Application>,
 }
 
 /// The connection was lost before the handshake was over.
@@ -112,8 +116,12 @@ impl Transport {
     where
         T: IntoSocket + AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        if engine::is_path(request.head().uri.path()) {
+        let path = request.head().uri.path();
+        if self.is_engine(path) {
             return self.upgrade_engine(request, framed).await;
+        }
+        if let Some(make) = self.application.open_plain(path) {
+            return self.upgrade_plain(request, framed, make).await;
         }
         let accepted = match self.judge(&request) {
             Ok(accepted) => accepted,

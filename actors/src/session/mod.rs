@@ -7,6 +7,7 @@
 //! | `core` | what a session does, whatever it came on |
 //! | `dispatch`, `custom` | what each command does |
 //! | [`engine`] | Socket.IO: many sessions on one connection, also over polling |
+//! | [`plain`] | a WebSocket whose messages go to an application |
 //! | `context` | the actor that reads WebSocket frames |
 //! | `handle` | what the rest of the hub holds of a session |
 //! | [`heartbeat`], `rate`, `fragments` | pure |
@@ -19,6 +20,7 @@ pub mod engine;
 mod fragments;
 mod handle;
 pub mod heartbeat;
+pub mod plain;
 mod rate;
 
 use std::{future::Future, sync::Arc, time::Instant};

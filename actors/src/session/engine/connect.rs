@@ -15,7 +15,11 @@ use hubbub_protocol::{
     },
 };
 
-use super::{Engine, Joined, MAX_NAMESPACES, vocabulary};
+use super::{
+    Engine, Joined, MAX_NAMESPACES, Member,
+    app::{Accepted, App, ConnectRefused, Link, SocketLink},
+    vocabulary,
+};
 use crate::session::{
     Connection, Wire,
     core::SessionCore,
@@ -48,6 +52,10 @@ impl Engine {
                 socketio::write_connect_error(out, &namespace, INVALID_NAMESPACE, None);
             });
             self.push(&refusal);
+            return None;
+        }
+        if let Some(App::Namespaces(_)) = self.app.as_deref() {
+            self.join_app(namespace, data);
             return None;
         }
         let settings = &self.shared.settings.engine;
@@ -129,8 +137,30 @@ impl Engine {
         self.connection.authenticated(None);
         // Most connections join one, and each place is large.
         self.joined.reserve_exact(1);
-        self.joined.push(Joined { namespace, core });
+        self.joined.push(Joined { namespace, member: Member::Session(core) });
         Ok(wait)
+    }
+
+    /// Asks the application.
+    fn join_app(&mut self, namespace: ByteString, data: Option<&RawJson>) {
+        let link = SocketLink::new(Link::engine(self.connection.clone()), namespace.clone());
+        let Some(App::Namespaces(app)) = self.app.as_deref_mut() else { return };
+        let full = self.joined.len() >= MAX_NAMESPACES;
+        let decided = if full { Err(ConnectRefused::full()) } else { app.connect(&link, data) };
+        match decided {
+            Ok(Accepted { sid, pid, mut socket }) => {
+                self.push(&engine_frame(|out| {
+                    socketio::write_connected(out, &namespace, &sid, pid.as_deref());
+                }));
+                self.connection.authenticated(None);
+                socket.joined();
+                self.joined.push(Joined { namespace, member: Member::App(socket) });
+            }
+            Err(ConnectRefused { message, data }) => self.push(&engine_frame(|out| {
+                let data = data.as_ref().map(RawJson::get);
+                socketio::write_connect_error(out, &namespace, &message, data);
+            })),
+        }
     }
 }
 

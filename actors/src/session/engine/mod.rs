@@ -5,11 +5,13 @@
 //! | module | holds |
 //! |---|---|
 //! | `connect` | who may join which namespace |
+//! | [`app`] | what an embedder answers with instead |
 //! | [`polling`] | the actor of a connection while it polls |
 //! | [`registry`] | where the connection of a sid is |
 //! | [`seat`] | what a connection is counted by |
 //! | `vocabulary` | which vocabulary a namespace is spoken to in |
 
+pub mod app;
 mod connect;
 pub mod polling;
 pub mod registry;
@@ -18,7 +20,7 @@ mod vocabulary;
 
 use std::{future::Future, net::IpAddr, sync::Arc, time::Instant};
 
-use actix_http::error::PayloadError;
+use actix_http::{error::PayloadError, header::HeaderMap};
 use bytes::Bytes;
 use bytestring::ByteString;
 use futures_util::Stream;
@@ -30,12 +32,15 @@ use hubbub_protocol::{
     wire::{
         FormatId,
         engineio::{self, Handshake, Transport},
-        socketio::{self, Body, EventName, RawJson, Reassembler},
+        socketio::{self, Body, Reassembler},
     },
 };
 
-use self::registry::Registration;
 pub use self::vocabulary::Choices;
+use self::{
+    app::{App, Link, MakeApp, SocketApp, SocketEvent},
+    registry::Registration,
+};
 use super::{
     Connection, HeartbeatSettings, Wire, WorkerLink,
     context::{self, FrameHandler},
@@ -78,6 +83,8 @@ pub struct EngineStart {
     /// What the handshake says for every CONNECT that does not say it itself; none if
     /// it says nothing.
     pub hello: Option<Box<Hello>>,
+    /// What answers in place of the hub's rooms.
+    pub app: Option<MakeApp>,
 }
 
 /// What the handshake of a connection may say.
@@ -100,11 +107,21 @@ pub struct Engine {
     /// How often it may join, leave and acknowledge; made when it does so again.
     control: Option<Rate>,
     registration: Registration,
+    /// What answers in place of the hub's rooms. Behind a pointer: a hub has none.
+    app: Option<Box<App>>,
 }
 
 struct Joined {
     namespace: ByteString,
-    core: SessionCore,
+    member: Member,
+}
+
+/// Who answers in a namespace.
+enum Member {
+    /// A session of the hub.
+    Session(SessionCore),
+    /// An application.
+    App(Box<dyn SocketApp>),
 }
 
 impl Engine {
@@ -118,8 +135,15 @@ impl Engine {
             ..socketio::Limits::default()
         };
         let connection = Connection::new(Wire::Engine, start.outbound, start.peer, now, deadline);
+        let connection = Arc::new(connection);
+        let app = start.app.map(|make| Box::new(make(Link::engine(connection.clone()))));
+        if let Some(App::Messages(_)) = app.as_deref() {
+            // There is no namespace to join.
+            connection.authenticated(None);
+        }
         let engine = Self {
-            connection: Arc::new(connection),
+            connection,
+            app,
             hello: start.hello,
             reassembler: Reassembler::new(limits),
             joined: Vec::new(),
@@ -148,6 +172,20 @@ impl Engine {
         }
         .encode(&mut text);
         text
+    }
+
+    /// The open packet is on its way.
+    fn opened(&mut self) {
+        if let Some(App::Messages(app)) = self.app.as_deref_mut() {
+            app.opened();
+        }
+    }
+
+    /// A POST with these headers came.
+    fn posted(&mut self, headers: HeaderMap) {
+        if let Some(App::Messages(app)) = self.app.as_deref_mut() {
+            app.posted(headers);
+        }
     }
 
     /// What heartbeats and limits look at.
@@ -199,6 +237,10 @@ impl Engine {
     }
 
     fn message(&mut self, text: ByteString) -> Option<Wait> {
+        if let Some(App::Messages(app)) = self.app.as_deref_mut() {
+            app.text(text);
+            return None;
+        }
         match self.reassembler.text(&text) {
             Ok(Some(packet)) => self.socket_packet(packet, text.len()),
             Ok(None) => None,
@@ -210,6 +252,10 @@ impl Engine {
     }
 
     fn attachment(&mut self, data: Bytes) -> Option<Wait> {
+        if let Some(App::Messages(app)) = self.app.as_deref_mut() {
+            app.binary(data);
+            return None;
+        }
         match self.reassembler.binary(data) {
             Ok(Some(packet)) => self.socket_packet(packet, 0),
             Ok(None) => None,
@@ -224,7 +270,7 @@ impl Engine {
         let at = self.joined.iter().position(|j| j.namespace == packet.namespace);
         match (packet.body, at) {
             (Body::Event { name, args, id, attachments }, Some(at)) => {
-                self.event(at, &name, &args, id, bytes, !attachments.is_empty())
+                self.event(at, SocketEvent { name, args, id, attachments }, bytes)
             }
             (Body::Connect { data }, None) => {
                 if !self.may_control() {
@@ -234,14 +280,21 @@ impl Engine {
             }
             (Body::Disconnect, Some(at)) => {
                 if self.may_control() {
-                    self.joined.swap_remove(at);
+                    if let Member::App(mut app) = self.joined.swap_remove(at).member {
+                        app.left();
+                    }
                     self.left();
                 }
                 None
             }
             // Nothing was asked; like an id that is unknown, it is ignored.
-            (Body::Ack { .. }, Some(_)) => {
-                self.may_control();
+            (Body::Ack { id, args, attachments }, Some(at)) => {
+                if self.may_control()
+                    && let Some(id) = id
+                    && let Member::App(app) = &mut self.joined[at].member
+                {
+                    app.acknowledged(id, args, attachments);
+                }
                 None
             }
             (Body::Connect { .. }, Some(_)) => {
@@ -259,17 +312,17 @@ impl Engine {
         }
     }
 
-    fn event(
-        &mut self,
-        at: usize,
-        name: &EventName,
-        args: &[RawJson],
-        id: Option<u64>,
-        bytes: usize,
-        binary: bool,
-    ) -> Option<Wait> {
+    fn event(&mut self, at: usize, event: SocketEvent, bytes: usize) -> Option<Wait> {
+        let core = match &mut self.joined[at].member {
+            Member::Session(core) => core,
+            Member::App(app) => {
+                app.event(event);
+                return None;
+            }
+        };
+        let SocketEvent { name, args, id, attachments } = event;
         let max = self.shared.settings.max_frame_bytes;
-        let refusal = if binary {
+        let refusal = if !attachments.is_empty() {
             Some(HubError::bad_request("this event takes no binary data; encode it as text"))
         } else if bytes > max {
             let why = format!("an event may have {max} bytes");
@@ -277,8 +330,8 @@ impl Engine {
         } else {
             None
         };
-        self.joined[at].core.on_request(|format| match &refusal {
-            None => format.decode_event(name.as_str(), args, id),
+        core.on_request(|format| match &refusal {
+            None => format.decode_event(name.as_str(), &args, id),
             Some(error) => Request {
                 reply: id.map_or(ReplyId::None, ReplyId::SocketIo),
                 command: Err(error.clone()),
@@ -319,13 +372,14 @@ impl Engine {
 /// Starts a connection on a WebSocket; as [`session::start`](super::start). `hello`
 /// sends the open packet; a connection that has polled before has sent it.
 pub fn start(
-    engine: Engine,
+    mut engine: Engine,
     hello: bool,
     bytes: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
 ) -> impl Future<Output = ()> {
     engine.registration.on_websocket();
     if hello {
         engine.push(&engine.handshake(Transport::WebSocket));
+        engine.opened();
     }
     context::start(engine, bytes)
 }
@@ -369,7 +423,10 @@ impl FrameHandler for Engine {
 
     fn go_on(&mut self) -> Option<Wait> {
         // Whatever waits, waits for one command of one session.
-        self.joined.iter_mut().find_map(|joined| joined.core.go_on(Instant::now()))
+        self.joined.iter_mut().find_map(|joined| match &mut joined.member {
+            Member::Session(core) => core.go_on(Instant::now()),
+            Member::App(_) => None,
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use actix::{
     Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Handler, Message,
     WrapFuture,
 };
+use actix_http::header::HeaderMap;
 use hubbub_protocol::{
     close::CloseCode,
     wire::engineio::{Packet, Payload, PayloadWriter, Transport},
@@ -40,8 +41,8 @@ pub enum Posted {
 pub enum PollingRequest {
     /// A GET: answered with a body once there is something to say.
     Poll(oneshot::Sender<String>),
-    /// A POST.
-    Post(Payload, oneshot::Sender<Posted>),
+    /// A POST, with its headers if the application wants them.
+    Post(Payload, Option<Box<HeaderMap>>, oneshot::Sender<Posted>),
     /// The client did what it must not.
     Break,
     /// A WebSocket for it answered the probe: polls are released.
@@ -73,8 +74,9 @@ impl Polling {
         Self::create(|ctx| {
             let registry = &start.shared.engines;
             let registration = registry.add(start.worker.index, Some(ctx.address().recipient()));
-            let engine = Engine::new(start, registration);
+            let mut engine = Engine::new(start, registration);
             hello = engine.handshake(Transport::Polling);
+            engine.opened();
             Self {
                 engine: Some(engine),
                 seat: Some(seat),
@@ -259,11 +261,12 @@ impl Body {
     }
 
     fn push_frame(&mut self, frame: &Frame) {
-        let payload = frame.payload();
-        let _ = match std::str::from_utf8(&payload) {
-            Ok(text) if frame.is_text() => self.0.push_rendered(text),
-            _ => self.0.push_binary(&payload),
-        };
+        for (is_text, payload) in frame.messages() {
+            let _ = match std::str::from_utf8(&payload) {
+                Ok(text) if is_text => self.0.push_rendered(text),
+                _ => self.0.push_binary(&payload),
+            };
+        }
     }
 }
 
@@ -302,7 +305,7 @@ impl Handler<PollingRequest> for Polling {
     type Result = ();
 
     fn handle(&mut self, request: PollingRequest, ctx: &mut Self::Context) {
-        let Some(engine) = &self.engine else { return };
+        let Some(engine) = &mut self.engine else { return };
         if engine.is_lost() {
             engine.connection.close(CloseCode::HeartbeatMissed);
             return self.answer(ctx);
@@ -310,7 +313,10 @@ impl Handler<PollingRequest> for Polling {
         match request {
             // The pump answers it.
             PollingRequest::Poll(poll) if self.poll.is_none() => self.poll = Some(poll),
-            PollingRequest::Post(payload, posted) if self.body.is_none() => {
+            PollingRequest::Post(payload, headers, posted) if self.body.is_none() => {
+                if let Some(headers) = headers {
+                    engine.posted(*headers);
+                }
                 self.body = Some((payload, posted));
                 self.work(ctx);
             }
