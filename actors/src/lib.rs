@@ -7,6 +7,7 @@
 //! | [`room_server`] | one actor per worker: members and fan-out |
 //! | [`presence_tracker`] | one actor per node: who is online, where, and types |
 //! | [`heart`] | one actor per worker: heartbeats, expiry |
+//! | [`redis`] | the link to Redis between nodes |
 //! | [`relay`] | from stores and actors to the room servers |
 //! | [`ports`] | what is asked of a history and a bus |
 //! | [`memory`], [`embedded`] | histories in memory and in a file |
@@ -30,6 +31,7 @@ pub mod metrics;
 pub mod outbound;
 pub mod ports;
 pub mod presence_tracker;
+pub mod redis;
 pub mod relay;
 pub mod room_server;
 pub mod session;

@@ -1,0 +1,27 @@
+//! Redis between the nodes.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `address` | the address as the configuration names it |
+//! | `error` | what goes wrong, by kind |
+//! | `link` | the connections: commands, scripts, the state for readiness and logs |
+//! | `connect` | finding the server and opening a connection |
+//! | `subscriber` | channels that are heard, again after every reconnection |
+//!
+//! All of it runs on one thread of its own, named `redis`; see [`RedisLink::spawn`].
+
+pub mod address;
+mod connect;
+mod error;
+mod link;
+#[cfg(test)]
+mod link_tests;
+mod subscriber;
+#[cfg(test)]
+pub(crate) mod test_server;
+
+pub use self::{
+    error::{LinkError, Trouble},
+    link::{LinkConfig, LinkObserver, LinkState, NoLinkObserver, RedisLink, Script},
+    subscriber::Listener,
+};
