@@ -16,6 +16,7 @@ use std::{
 
 use awc::{Client, Connector, http::StatusCode};
 use hubbub_actors::{
+    metrics::Metrics,
     session::Grants,
     shared::{Decision, RoomAuthorizer},
 };
@@ -24,6 +25,7 @@ use hubbub_protocol::{
     id::{RoomName, UserId},
 };
 use parking_lot::Mutex;
+use prometheus::{Histogram, IntCounter};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Rooms, ServiceUrl};
@@ -66,12 +68,35 @@ struct Inner {
     keep: Duration,
     cache: Mutex<Cache>,
     outstanding: AtomicUsize,
+    counted: Counted,
+}
+
+/// How often and how long was asked.
+struct Counted {
+    seconds: Histogram,
+    allowed: IntCounter,
+    denied: IntCounter,
+    failed: IntCounter,
+    remembered: IntCounter,
+}
+
+impl Counted {
+    fn new(metrics: &Metrics) -> Self {
+        let result = |word| metrics.webhook_answers.with_label_values(&[word]);
+        Self {
+            seconds: metrics.webhook_seconds.clone(),
+            allowed: result("allowed"),
+            denied: result("denied"),
+            failed: result("failed"),
+            remembered: result("remembered"),
+        }
+    }
 }
 
 impl Webhook {
     /// Asks at `rooms.webhook_url`; without it, which no valid configuration with this policy
     /// is, every question is refused.
-    pub fn new(rooms: &Rooms) -> Self {
+    pub fn new(rooms: &Rooms, metrics: &Metrics) -> Self {
         let url = rooms.webhook_url.clone().unwrap_or_else(|| ServiceUrl::new(""));
         // Fails if the process has chosen one already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -85,6 +110,7 @@ impl Webhook {
                 keep: Duration::from_millis(rooms.webhook_cache_ms),
                 cache: Mutex::default(),
                 outstanding: AtomicUsize::new(0),
+                counted: Counted::new(metrics),
             }),
         }
     }
@@ -100,15 +126,22 @@ impl RoomAuthorizer for Webhook {
         let inner = self.inner.clone();
         Box::pin(async move {
             if let Some(allow) = inner.cache.lock().get(&question, Instant::now()) {
+                inner.counted.remembered.inc();
                 return Ok(allow);
             }
-            match inner.ask(&question).await {
+            let asked = inner.counted.seconds.start_timer();
+            let answer = inner.ask(&question).await;
+            asked.observe_duration();
+            match answer {
                 Ok(allow) => {
+                    let counted = &inner.counted;
+                    (if allow { &counted.allowed } else { &counted.denied }).inc();
                     let until = Instant::now() + inner.keep;
                     inner.cache.lock().insert(question, allow, until);
                     Ok(allow)
                 }
                 Err(failure) => {
+                    inner.counted.failed.inc();
                     log::warn!(
                         room = question.room_id.as_str(),
                         user = question.user_id.as_str(),

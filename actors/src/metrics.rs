@@ -7,13 +7,14 @@ use prometheus::{
 };
 
 /// The counters of one node. Every metric is named and explained in
-/// docs/operations.md.
+/// docs/metrics.md.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Metrics {
     pub connections: IntGauge,
     pub transport_connections: IntGaugeVec,
     pub sessions: IntGauge,
+    pub wire_sessions: IntGaugeVec,
     pub rooms: IntGauge,
     pub publishes: IntCounter,
     pub volatile: IntCounter,
@@ -21,6 +22,7 @@ pub struct Metrics {
     pub encodings: IntCounterVec,
     pub acks: IntCounter,
     pub ack_seconds: Histogram,
+    pub delivery_seconds: Histogram,
     pub store_seconds: Histogram,
     pub store_batch: Histogram,
     pub store_failures: IntCounter,
@@ -29,11 +31,16 @@ pub struct Metrics {
     pub received_frames: IntCounter,
     pub received_bytes: IntCounter,
     pub outbound_bytes: IntCounter,
+    pub outbound_queue_bytes: IntGauge,
+    pub conflated: IntCounter,
     pub dropped: IntCounterVec,
     pub closed: IntCounterVec,
     pub refused: IntCounterVec,
     pub errors: IntCounterVec,
     pub panics: IntCounterVec,
+    pub token_refusals: IntCounterVec,
+    pub webhook_seconds: Histogram,
+    pub webhook_answers: IntCounterVec,
 }
 
 struct Register<'a>(&'a Registry);
@@ -72,6 +79,21 @@ impl Register<'_> {
         Ok(counters)
     }
 
+    /// A gauge by one label, see [`by`](Self::by).
+    fn gauge_by(
+        &self,
+        label: &str,
+        values: &[&str],
+        name: &str,
+        help: &str,
+    ) -> prometheus::Result<IntGaugeVec> {
+        let gauges = self.add(IntGaugeVec::new(Opts::new(name, help), &[label]))?;
+        for value in values {
+            gauges.get_metric_with_label_values(&[value])?;
+        }
+        Ok(gauges)
+    }
+
     fn seconds(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
         // 50 us to 13 s.
         let opts = HistogramOpts::new(name, help).buckets(exponential_buckets(50e-6, 2.0, 19)?);
@@ -88,14 +110,19 @@ impl Metrics {
         let codes = ErrorCode::ALL.map(ErrorCode::as_str);
         Ok(Self {
             connections: r.gauge("hubbub_connections", "Open client connections")?,
-            transport_connections: r.add(IntGaugeVec::new(
-                Opts::new(
-                    "hubbub_transport_connections",
-                    "Open client connections, by transport: websocket or polling",
-                ),
-                &["transport"],
-            ))?,
+            transport_connections: r.gauge_by(
+                "transport",
+                &["websocket", "polling"],
+                "hubbub_transport_connections",
+                "Open client connections, by transport",
+            )?,
             sessions: r.gauge("hubbub_sessions", "Authenticated sessions")?,
+            wire_sessions: r.gauge_by(
+                "wire",
+                &["json", "socketio"],
+                "hubbub_wire_sessions",
+                "Authenticated sessions, by wire",
+            )?,
             rooms: r.gauge("hubbub_rooms", "Rooms with a member")?,
             publishes: r.counter("hubbub_publishes_total", "Durable publishes taken")?,
             volatile: r.counter("hubbub_volatile_total", "Volatile events taken")?,
@@ -112,6 +139,10 @@ impl Metrics {
             ack_seconds: r.seconds(
                 "hubbub_ack_seconds",
                 "From taking a durable publish to queueing its acknowledgement",
+            )?,
+            delivery_seconds: r.seconds(
+                "hubbub_delivery_seconds",
+                "From the timestamp of a stored record to queueing it for the members of a worker",
             )?,
             store_seconds: r.seconds("hubbub_store_seconds", "One commit of the history store")?,
             store_batch: r.add(Histogram::with_opts(
@@ -130,6 +161,14 @@ impl Metrics {
             received_bytes: r.counter("hubbub_received_bytes_total", "Bytes from clients")?,
             outbound_bytes: r
                 .counter("hubbub_outbound_bytes_total", "Bytes that clients' sockets have taken")?,
+            outbound_queue_bytes: r.gauge(
+                "hubbub_outbound_queue_bytes",
+                "Bytes that wait for clients that do not take them at once",
+            )?,
+            conflated: r.counter(
+                "hubbub_conflated_total",
+                "Volatile events that took the place of an older one for a slow member",
+            )?,
             dropped: r.by(
                 "reason",
                 &["volatile", "oldest", "congested"],
@@ -168,6 +207,20 @@ impl Metrics {
                 &["session", "room_server", "presence_tracker", "heart"],
                 "hubbub_panics_total",
                 "Panics that were contained, by actor",
+            )?,
+            token_refusals: r.add(IntCounterVec::new(
+                Opts::new("hubbub_token_refusals_total", "Tokens that were refused, by reason"),
+                &["reason"],
+            ))?,
+            webhook_seconds: r.seconds(
+                "hubbub_webhook_seconds",
+                "One question to the room webhook, answered or not",
+            )?,
+            webhook_answers: r.by(
+                "result",
+                &["allowed", "denied", "failed", "remembered"],
+                "hubbub_webhook_answers_total",
+                "Joins that the room webhook decided, by result",
             )?,
         })
     }

@@ -17,6 +17,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use hubbub_protocol::close::CloseCode;
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 
 use crate::frame::Frame;
 
@@ -103,6 +104,8 @@ struct Queue {
     progress: u64,
     /// How many of them are in the metrics.
     counted: u64,
+    /// How many of `bytes` are in the metrics.
+    reported: u32,
     on_flush_list: bool,
     /// The socket takes no more; the driver waits for it.
     blocked: bool,
@@ -200,6 +203,9 @@ impl Outbound {
             },
         }
         queue.append(Item { frame: frame.clone(), class });
+        if queue.blocked {
+            queue.report(&self.flush);
+        }
         self.schedule(queue);
         outcome
     }
@@ -314,6 +320,7 @@ impl Outbound {
         queue.items = VecDeque::new();
         queue.bytes = 0;
         queue.writer = None;
+        queue.report(&self.flush);
         queue.wake_waiters();
     }
 
@@ -327,7 +334,10 @@ impl Outbound {
     /// Writes what waits with `write` until nothing waits or it would block.
     /// Called by the driver.
     pub fn drain(&self, write: &mut dyn FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Drained {
-        self.queue.lock().drain(write)
+        let mut queue = self.queue.lock();
+        let drained = queue.drain(write);
+        queue.report(&self.flush);
+        drained
     }
 
     /// Writes what waits to the queue's own socket; called for each queue on the
@@ -339,11 +349,13 @@ impl Outbound {
             return 0;
         }
         let Some(writer) = queue.writer.clone() else {
+            queue.report(&self.flush);
             drop(queue);
             self.driver.wake();
             return 0;
         };
         let drained = queue.drain(&mut |slices| writer.try_write(slices));
+        queue.report(&self.flush);
         let taken = queue.count_progress() as usize;
         let closing = queue.closing.is_some();
         drop(queue);
@@ -374,9 +386,18 @@ impl Outbound {
                 taken.push(item.frame);
             }
         }
+        queue.report(&self.flush);
         queue.wake_waiters();
         queue.relax();
         taken
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        let queue = self.queue.get_mut();
+        queue.bytes = 0;
+        queue.report(&self.flush);
     }
 }
 
@@ -495,6 +516,18 @@ impl Queue {
         }
     }
 
+    /// Puts what waits into the gauge. Not called for each push: what a client takes
+    /// at once never shows up, and costs no counter that workers share.
+    fn report(&mut self, flush: &FlushList) {
+        let bytes = u32::try_from(self.bytes).unwrap_or(u32::MAX);
+        let before = std::mem::replace(&mut self.reported, bytes);
+        if bytes != before
+            && let Some(waiting) = &flush.waiting
+        {
+            waiting.add(i64::from(bytes) - i64::from(before));
+        }
+    }
+
     /// Gives memory back.
     fn relax(&mut self) {
         if self.items.is_empty() && self.items.capacity() > KEEP_CAPACITY {
@@ -514,12 +547,19 @@ impl Queue {
 pub struct FlushList {
     dirty: Mutex<Vec<Arc<Outbound>>>,
     flusher: AtomicWaker,
+    waiting: Option<IntGauge>,
 }
 
 /// Queues written before the worker looks at something else.
 const FLUSH_SLICE: usize = 128;
 
 impl FlushList {
+    /// A list whose queues keep `waiting` at the bytes that slow clients have not
+    /// taken yet.
+    pub fn counting(waiting: IntGauge) -> Self {
+        Self { waiting: Some(waiting), ..Self::default() }
+    }
+
     fn add(&self, outbound: Arc<Outbound>) {
         let first = {
             let mut dirty = self.dirty.lock();

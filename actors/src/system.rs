@@ -125,7 +125,8 @@ impl Hub {
     pub fn add_worker(&self) -> Worker {
         let room_server = RoomServer::launch(self.shared.clone());
         let heart = Heart::new(self.shared.clone()).start();
-        let flush = Arc::new(FlushList::default());
+        let waiting = self.shared.metrics.outbound_queue_bytes.clone();
+        let flush = Arc::new(FlushList::counting(waiting));
         let written = self.shared.metrics.outbound_bytes.clone();
         actix_rt::spawn(flush.clone().run(move |bytes| written.inc_by(bytes as u64)));
         let mut room_servers = self.room_servers.write();

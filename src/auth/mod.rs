@@ -85,6 +85,21 @@ pub enum TokenError {
 }
 
 impl TokenError {
+    /// What [`code`](Self::code) may say of a token that is checked.
+    pub const CODES: [&str; 11] = [
+        "too_long",
+        "malformed",
+        "algorithm_not_allowed",
+        "unknown_key",
+        "bad_signature",
+        "expired",
+        "not_yet_valid",
+        "missing_claim",
+        "invalid_claim",
+        "wrong_issuer",
+        "wrong_audience",
+    ];
+
     /// A stable word for logs and metrics. Towards clients every one of them is `unauthorized`.
     pub fn code(&self) -> &'static str {
         match self {

@@ -9,6 +9,8 @@ use prometheus::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::config::Config;
+
 use super::{
     error::{ApiError, Refusals},
     state::HttpState,
@@ -19,11 +21,16 @@ use super::{
 pub struct Figures {
     uptime: Gauge,
     users: IntGauge,
+    draining: IntGauge,
 }
 
 impl Figures {
-    /// Registers them with those of the process and of the build.
-    pub(super) fn register(registry: &Registry, node: &str) -> prometheus::Result<Self> {
+    /// Registers them with those of the process, of the build and of the configuration.
+    pub(super) fn register(
+        registry: &Registry,
+        node: &str,
+        config: &Config,
+    ) -> prometheus::Result<Self> {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let info = IntGaugeVec::new(
             Opts::new("hubbub_build_info", "Always 1; version and node are labels"),
@@ -35,7 +42,23 @@ impl Figures {
         registry.register(Box::new(uptime.clone()))?;
         let users = IntGauge::new("hubbub_users", "Users with a session or in their grace")?;
         registry.register(Box::new(users.clone()))?;
-        Ok(Self { uptime, users })
+        let draining = IntGauge::new("hubbub_draining", "1 while the node drains, else 0")?;
+        registry.register(Box::new(draining.clone()))?;
+        let limit = IntGaugeVec::new(
+            Opts::new("hubbub_limit", "A bound from the configuration; 0: none"),
+            &["key"],
+        )?;
+        for (key, bound) in [
+            ("limits.max_connections", config.limits.max_connections),
+            ("rooms.max_rooms", config.rooms.max_rooms),
+            ("session.outbound_max_bytes", config.session.outbound_max_bytes),
+            ("history.queue_max_messages", config.history.queue_max_messages),
+            ("history.queue_max_bytes", config.history.queue_max_bytes),
+        ] {
+            limit.with_label_values(&[key]).set(i64::try_from(bound).unwrap_or(i64::MAX));
+        }
+        registry.register(Box::new(limit))?;
+        Ok(Self { uptime, users, draining })
     }
 }
 
@@ -48,6 +71,7 @@ impl Figures {
 pub async fn prometheus(state: web::Data<HttpState>) -> Result<HttpResponse, ApiError> {
     let figures = state.figures();
     figures.uptime.set(state.hub.uptime().as_secs_f64());
+    figures.draining.set(i64::from(state.hub.shared().is_draining()));
     // A tracker that is being restarted must not hide all other figures.
     if let Ok(users) = state.hub.user_count().await {
         figures.users.set(i64::try_from(users).unwrap_or(i64::MAX));

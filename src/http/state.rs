@@ -38,7 +38,7 @@ pub struct HttpState {
 }
 
 impl HttpState {
-    /// Adds the process figures, `hubbub_build_info` and `hubbub_uptime_seconds` to the registry.
+    /// Adds the figures of the process, of the build and of the configuration to the registry.
     ///
     /// # Errors
     /// One of these names is registered already.
@@ -48,7 +48,7 @@ impl HttpState {
         registry: Registry,
         dev_secret: Option<Secret>,
     ) -> prometheus::Result<Self> {
-        let figures = Figures::register(&registry, &hub.shared().node)?;
+        let figures = Figures::register(&registry, &hub.shared().node, &config)?;
         Ok(Self { hub, config, registry, dev_secret, figures, room_count: Arc::default() })
     }
 

@@ -62,13 +62,15 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
     }
     let relay = Arc::new(Relay::default());
     let history = wiring::history(&config, &relay, &metrics)?;
+    let tokens = wiring::Tokens::new(verifier, clock.clone(), &metrics.token_refusals);
+    let policy = wiring::policy(&config, &metrics);
     let hub = Hub::start(Parts {
         node: config.node.id.as_str().into(),
-        clock: clock.clone(),
+        clock,
         metrics,
         settings: wiring::settings(&config)?,
-        authenticator: Arc::new(wiring::Tokens::new(verifier, clock)),
-        policy: wiring::policy(&config),
+        authenticator: Arc::new(tokens),
+        policy,
         history,
         bus: relay.clone(),
         relay,

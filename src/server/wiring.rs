@@ -21,8 +21,10 @@ use hubbub_protocol::{
     wire::Format,
 };
 
+use prometheus::IntCounterVec;
+
 use crate::{
-    auth::Verifier,
+    auth::{TokenError, Verifier},
     config::{
         self, Config,
         vocabulary::{self, Wire},
@@ -158,14 +160,18 @@ impl StoreObserver for Observer {
 pub struct Tokens {
     verifier: Verifier,
     clock: Clock,
+    refusals: IntCounterVec,
     /// What most tokens allow, kept once.
     everything: Arc<Grants>,
 }
 
 impl Tokens {
-    /// Tokens of a verifier.
-    pub fn new(verifier: Verifier, clock: Clock) -> Self {
-        Self { verifier, clock, everything: Arc::default() }
+    /// Tokens of a verifier; what is refused is counted by [`TokenError::code`].
+    pub fn new(verifier: Verifier, clock: Clock, refusals: &IntCounterVec) -> Self {
+        for code in TokenError::CODES {
+            refusals.with_label_values(&[code]);
+        }
+        Self { verifier, clock, refusals: refusals.clone(), everything: Arc::default() }
     }
 
     fn grants(
@@ -183,13 +189,17 @@ impl Tokens {
 
 impl Authenticator for Tokens {
     fn authenticate(&self, token: &str) -> Result<Identity, HubError> {
-        let unauthorized = |why: String| HubError::new(ErrorCode::Unauthorized, why);
+        let unauthorized = |code: &str, why: String| {
+            self.refusals.with_label_values(&[code]).inc();
+            HubError::new(ErrorCode::Unauthorized, why)
+        };
         let claims = self
             .verifier
             .verify_at(token, self.clock.now() / 1000)
-            .map_err(|e| unauthorized(e.to_string()))?;
+            .map_err(|e| unauthorized(e.code(), e.to_string()))?;
         Ok(Identity {
-            user: UserId::new(&claims.sub).map_err(|e| unauthorized(e.message.into_owned()))?,
+            user: UserId::new(&claims.sub)
+                .map_err(|e| unauthorized("invalid_claim", e.message.into_owned()))?,
             name: claims.name.as_deref().map(Into::into),
             expires_at: claims.exp.map(|seconds| seconds.saturating_mul(1000)),
             grants: self.grants(claims.rooms, claims.publish, claims.roles),
@@ -198,12 +208,12 @@ impl Authenticator for Tokens {
 }
 
 /// Who decides about joining.
-pub fn policy(config: &Config) -> RoomPolicy {
+pub fn policy(config: &Config, metrics: &Metrics) -> RoomPolicy {
     match config.rooms.policy {
         config::RoomPolicy::Claims => RoomPolicy::Claims,
         config::RoomPolicy::Open => RoomPolicy::Open,
         config::RoomPolicy::Webhook => {
-            RoomPolicy::Webhook(Arc::new(crate::webhook::Webhook::new(&config.rooms)))
+            RoomPolicy::Webhook(Arc::new(crate::webhook::Webhook::new(&config.rooms, metrics)))
         }
     }
 }

@@ -69,12 +69,17 @@ async fn decide(
 }
 
 fn webhook(url: &str, timeout_ms: u64, cache_ms: u64) -> Webhook {
-    Webhook::new(&Rooms {
+    let rooms = Rooms {
         webhook_url: Some(ServiceUrl::new(url)),
         webhook_timeout_ms: timeout_ms,
         webhook_cache_ms: cache_ms,
         ..Rooms::default()
-    })
+    };
+    Webhook::new(&rooms, &metrics())
+}
+
+fn metrics() -> Metrics {
+    Metrics::new(&prometheus::Registry::new()).unwrap()
 }
 
 async fn ask(webhook: &Webhook, room: &str, roles: &[&str]) -> Result<bool, HubError> {
@@ -92,6 +97,10 @@ async fn the_service_decides_and_is_asked_once() {
         assert_eq!(ask(&webhook, "no", &[]).await, Ok(false));
     }
     assert_eq!(service.asked.load(Ordering::SeqCst), 2);
+    let counted = &webhook.inner.counted;
+    assert_eq!((counted.allowed.get(), counted.denied.get()), (1, 1));
+    assert_eq!((counted.remembered.get(), counted.failed.get()), (4, 0));
+    assert_eq!(counted.seconds.get_sample_count(), 2);
     // Another role is another question.
     assert_eq!(ask(&webhook, "admins", &["admin"]).await, Ok(true));
     assert_eq!(ask(&webhook, "admins", &[]).await, Ok(false));
@@ -143,7 +152,7 @@ async fn a_late_answer_and_none_at_all_refuse() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = webhook(&format!("http://{closed}/"), 5000, 60_000);
     assert_eq!(ask(&nobody, "yes", &[]).await.unwrap_err().code, ErrorCode::Unavailable);
-    let nowhere = Webhook::new(&Rooms::default());
+    let nowhere = Webhook::new(&Rooms::default(), &metrics());
     assert_eq!(ask(&nowhere, "yes", &[]).await.unwrap_err().code, ErrorCode::Unavailable);
 }
 

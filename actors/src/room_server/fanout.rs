@@ -15,6 +15,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Tally {
     delivered: u64,
+    conflated: u64,
     volatile: u64,
     oldest: u64,
 }
@@ -37,7 +38,11 @@ impl Tally {
         };
         let Some(frame) = renderer.frame(session.format, copy) else { return };
         match session.connection.outbound.push(frame, class) {
-            Pushed::Queued | Pushed::Conflated => self.delivered += 1,
+            Pushed::Queued => self.delivered += 1,
+            Pushed::Conflated => {
+                self.delivered += 1;
+                self.conflated += 1;
+            }
             Pushed::DroppedOldest(n) => {
                 self.delivered += 1;
                 self.oldest += n as u64;
@@ -51,6 +56,9 @@ impl Tally {
     pub(super) fn count(self, shared: &Shared) {
         let metrics = &shared.metrics;
         metrics.deliveries.inc_by(self.delivered);
+        if self.conflated > 0 {
+            metrics.conflated.inc_by(self.conflated);
+        }
         if self.volatile > 0 {
             metrics.dropped.with_label_values(&["volatile"]).inc_by(self.volatile);
         }

@@ -159,6 +159,7 @@ impl RoomServer {
         }
         self.sessions.insert(session.id, session.clone());
         self.shared.metrics.sessions.inc();
+        self.wire_sessions(&session).inc();
         self.shared.tell_tracker(PresenceUpdate::Opened(session));
     }
 
@@ -175,7 +176,13 @@ impl RoomServer {
             self.exit(&RoomName::everybody(), session);
         }
         self.shared.metrics.sessions.dec();
+        self.wire_sessions(session).dec();
         self.shared.tell_tracker(PresenceUpdate::Closed(session.clone(), rooms));
+    }
+
+    fn wire_sessions(&self, session: &SessionHandle) -> prometheus::IntGauge {
+        let wire = self.shared.format(session.format).name();
+        self.shared.metrics.wire_sessions.with_label_values(&[wire])
     }
 
     /// Puts a session into a room of the table and hears the room.
@@ -360,6 +367,7 @@ impl RoomServer {
     /// Hands a record to the live members that do not have it.
     fn hand_out_stored(&mut self, record: Arc<Stored>) {
         let Position { offset, .. } = record.position;
+        let taken = record.record.timestamp.0;
         let origin = self.origins.take(record.record.id);
         let shared = self.shared.clone();
         let Some(room) = self.table.room_mut(&record.record.room) else { return };
@@ -373,6 +381,9 @@ impl RoomServer {
             }
         }
         tally.count(&shared);
+        // Clocks of nodes may differ; what seems to come from the future took no time.
+        let ms = shared.clock.now().saturating_sub(taken);
+        shared.metrics.delivery_seconds.observe(ms as f64 / 1000.0);
     }
 
     /// After a panic: the members are those that the sessions name, and whatever
