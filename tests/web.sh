@@ -17,26 +17,8 @@ fail() {
 command -v npm >/dev/null || fail 'npm is needed: apt-get install nodejs npm'
 [ -x "$HUBBUB_BIN" ] || fail "there is no hub at $HUBBUB_BIN: cargo build, or set HUBBUB_BIN"
 
-# The distribution's Node may be too old; the npm package `node` brings one that is not.
-major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
-if [ "$major" -lt 20 ]; then
-  cache=tests/.cache/node
-  if ! "$cache/node_modules/node/bin/node" --version >/dev/null 2>&1; then
-    echo "-- Node 22 into $cache"
-    mkdir -p "$cache"
-    npm install --no-save --prefix "$cache" node@22
-  fi
-  PATH="$PWD/$cache/node_modules/node/bin:$PATH"
-  export PATH
-fi
-
-for folder in clients/js web tests; do
-  # npm writes node_modules/.package-lock.json at the end of an install.
-  if [ ! "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]; then
-    echo "-- $folder: npm ci"
-    (cd "$folder" && npm ci)
-  fi
-done
+. tests/node.sh
+installed clients/js web tests
 
 # What hangs fails: nothing here takes ten minutes.
 run() {

@@ -10,10 +10,13 @@ use std::rc::Rc;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::Method as HttpMethod,
+    http::{Method as HttpMethod, StatusCode},
     web::{self, ServiceConfig},
 };
-use hubbub_protocol::wire::engineio::{self, EngineError, Method, Query};
+use hubbub_protocol::{
+    error::HubError,
+    wire::engineio::{self, EngineError, Method, Query},
+};
 
 use self::cors::Cors;
 use crate::transport::{Transport, handshake};
@@ -61,10 +64,20 @@ async fn serve(
         engineio::Request::Session { sid, .. } => sid,
     };
     let engines = &transport.hub.shared().engines;
-    let entry = engines.find(&sid).ok_or(EngineError::SessionUnknown)?;
+    let Some(entry) = engines.find(&sid) else { return unknown(transport) };
     query.check_session(entry.transport(), method, false)?;
     match method {
         Method::Post => poll::post(transport, request, body, entry).await,
         Method::Get | Method::Other => poll::get(&entry).await,
     }
+}
+
+/// Nobody here has this sid. A draining node says so in a way that lets a proxy ask the next one:
+/// while new clients are sent past it, their polls may still come here.
+fn unknown(transport: &Transport) -> Result<HttpResponse, EngineError> {
+    if !transport.hub.shared().is_draining() {
+        return Err(EngineError::SessionUnknown);
+    }
+    let error = HubError::unavailable("the node is draining and does not know this session");
+    Ok(answer::hub_error(StatusCode::SERVICE_UNAVAILABLE, &error))
 }
