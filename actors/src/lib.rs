@@ -20,6 +20,7 @@ pub mod clock;
 mod contain;
 #[cfg(test)]
 mod contract_tests;
+mod drain;
 pub mod embedded;
 pub mod formats;
 pub mod frame;

@@ -11,9 +11,8 @@ use std::{
 
 use actix::{Actor, Addr, Arbiter};
 use hubbub_protocol::{
-    close::CloseCode,
     error::HubError,
-    event::{Closing, CustomEvent, Event, Notification},
+    event::{CustomEvent, Event, Notification},
     id::{MessageId, RoomName, UserId},
     record::{Body, Record},
     wire::Format,
@@ -278,42 +277,6 @@ impl Hub {
     /// From now on the node is not ready and takes no new connections.
     pub fn begin_drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Asks every session to leave, `rate` of them a second, faster if `within`
-    /// would not suffice otherwise; each is told how long to wait before it comes
-    /// back, spread over `spread_ms`. Gives the number of sessions asked.
-    pub async fn drain(&self, rate: u64, within: Duration, spread_ms: u64) -> usize {
-        // A session whose publish is not acknowledged yet is closed when it is.
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let sessions = self.sessions().await;
-        let needed = (sessions.len() as f64 / within.as_secs_f64().max(0.1)).ceil() as u64;
-        let rate = rate.max(needed).max(1) as f64;
-        let step = Duration::from_secs_f64((1.0 / rate).max(0.02));
-        let per_step = (rate * step.as_secs_f64()).round().max(1.0) as usize;
-        let mut next = tokio::time::Instant::now();
-        let mut leaving: Vec<(Arc<SessionHandle>, tokio::time::Instant)> = Vec::new();
-        let mut batches = sessions.chunks(per_step);
-        loop {
-            let batch = batches.next();
-            leaving.retain(|(session, told)| {
-                let wait = session.unanswered() > 0 && told.elapsed() < PATIENCE;
-                if !wait {
-                    session.close(CloseCode::Draining);
-                }
-                wait
-            });
-            if batch.is_none() && leaving.is_empty() {
-                return sessions.len();
-            }
-            for session in batch.into_iter().flatten() {
-                let retry_after_ms = rand::random_range(0..=spread_ms);
-                session.tell(&Event::Closing(Closing { reason: "draining", retry_after_ms }));
-                leaving.push((session.clone(), tokio::time::Instant::now()));
-            }
-            next += step;
-            tokio::time::sleep_until(next).await;
-        }
     }
 
     /// Stores what was taken and closes the history.

@@ -64,6 +64,35 @@ fn a_draining_node_is_alive_and_not_ready() {
 }
 
 #[test]
+fn never_more_leave_in_a_second_than_the_rate_says() {
+    const RATE: usize = 30;
+    let mut hub = Hub::start(&[("HUBBUB__SERVER__DRAIN_RATE", "30")]);
+    let all: Vec<Ws> = (0..90).map(|i| hub.member(&format!("u{i}"), "r")).collect();
+    let watchers: Vec<_> = all
+        .into_iter()
+        .map(|mut ws| {
+            thread::spawn(move || {
+                ws.expect_kind("closing");
+                let told = Instant::now();
+                ws.expect_close(1012);
+                told
+            })
+        })
+        .collect();
+    hub.signal("TERM");
+    let mut told: Vec<Instant> = watchers.into_iter().map(|t| t.join().unwrap()).collect();
+    told.sort_unstable();
+    for begin in &told {
+        let end = *begin + Duration::from_millis(950);
+        let within = told.iter().filter(|t| *begin <= **t && **t < end).count();
+        assert!(within <= RATE, "{within} were asked in a second");
+    }
+    let spread = told[89] - told[0];
+    assert!(spread < Duration::from_secs(6), "90 at 30 a second took {spread:?}");
+    assert_eq!(hub.wait_exit(SOON).code(), Some(0));
+}
+
+#[test]
 fn what_was_acknowledged_while_draining_is_kept() {
     let mut hub = Hub::start(&[UNLIMITED, ("HUBBUB__SERVER__DRAIN_RATE", "3")]);
     let senders: Vec<_> = (0..4)
