@@ -31,6 +31,7 @@ run() {
 run clients/js check
 run clients/js test
 run clients/js size
+run clients/js pack:check
 run web check
 run web test
 run web verify

@@ -9,20 +9,26 @@ import { TypingNotifier } from './typing.js';
 import type {
   ClientOptions,
   ConnectionState,
+  CustomEvent,
   EventMap,
+  Events,
   Frame,
   HistoryPage,
   Joined,
   MembersPage,
   Position,
   PresenceStatus,
+  SendOptions,
   Sent,
   TokenSource,
 } from './types.js';
 import { newKey } from './util.js';
 
-/** A client of one hub. Nothing happens before `connect()`; listeners and joins may come first. */
-export class HubbubClient extends Emitter<EventMap> {
+/**
+ * A client of one hub. Nothing happens before `connect()`; listeners and joins may come first.
+ * `E` says what the custom events of your application carry, by name.
+ */
+export class HubbubClient<E extends object = Events> extends Emitter<EventMap> {
   readonly #options: ClientOptions;
   readonly #connection: Connection;
   readonly #requests = new Requests();
@@ -116,26 +122,36 @@ export class HubbubClient extends Emitter<EventMap> {
    * The key makes the hub store it once however often it is sent; give the key of a message that
    * failed to try it again.
    */
-  send(roomId: string, content: string, { data, key = newKey() }: { data?: unknown; key?: string } = {}): Promise<Sent> {
+  send(roomId: string, content: string, { data, key = newKey() }: SendOptions = {}): Promise<Sent> {
     const typing = this.#typing.get(roomId);
     if (this.#ready) typing?.sent();
     else typing?.stop();
-    return this.#outbox.send({ type: 'message', roomId, content, data, key }, true);
+    return this.#outbox.send({ type: 'message', roomId, content, data, key });
   }
 
-  /** Sends to one user. Queued like `send`, but not repeated when the connection breaks before the answer. */
-  sendDirect(userId: string, content: string): Promise<Sent> {
-    return this.#outbox.send({ type: 'direct', userId, content }, false);
+  /** Sends to one user: queued, repeated and stored once like `send`. The sender gets no copy. */
+  sendDirect(userId: string, content: string, { data, key = newKey() }: SendOptions = {}): Promise<Sent> {
+    return this.#outbox.send({ type: 'direct', userId, content, data, key });
   }
 
   /**
-   * Publishes a custom event; `volatile` ones are dropped without a connection, never stored, and kept
-   * apart by `throttle`.
+   * Publishes a custom event: queued, repeated and stored once like `send`. `volatile` ones are
+   * dropped without a connection, never stored, and kept apart by `throttle`.
    */
-  async publish(roomId: string, name: string, data?: unknown, { volatile = false } = {}): Promise<void> {
+  async publish<K extends keyof E & string>(
+    roomId: string,
+    name: K,
+    data?: E[K],
+    { volatile = false, key = newKey() }: { volatile?: boolean; key?: string } = {},
+  ): Promise<void> {
     const frame: Frame = { type: 'event', roomId, name, data };
     if (volatile) this.#throttle.offer({ ...frame, volatile });
-    else await this.#outbox.send(frame, false);
+    else await this.#outbox.send({ ...frame, key });
+  }
+
+  /** Calls `listener` with the data of each custom event of this name, from any room. */
+  onEvent<K extends keyof E & string>(name: K, listener: (data: E[K], event: CustomEvent) => void): () => void {
+    return this.on('event', (event) => event.name === name && listener(event.data as E[K], event));
   }
 
   /** The typing helper of a room: call `keystroke()` on input, it stops by itself. */

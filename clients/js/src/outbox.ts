@@ -3,9 +3,8 @@ import type { Frame, Sent } from './types.js';
 
 /** A message on its way: waiting for a connection, or sent and not yet acknowledged. */
 interface Entry {
+  /** Has a key, so it can be sent again without harm. */
   frame: Frame;
-  /** Can be sent again without harm: the hub knows the key. */
-  repeatable: boolean;
   enqueuedAt: number;
   /** Waited in the queue, so the ones behind it wait for its answer: order before speed. */
   queued: boolean;
@@ -45,9 +44,9 @@ export class Outbox {
     this.#maxAgeMs = maxAgeMs;
   }
 
-  send(frame: Frame, repeatable: boolean): Promise<Sent> {
+  send(frame: Frame): Promise<Sent> {
     return new Promise((resolve, reject) => {
-      const entry: Entry = { frame, repeatable, enqueuedAt: Date.now(), queued: false, resolve, reject };
+      const entry: Entry = { frame, enqueuedAt: Date.now(), queued: false, resolve, reject };
       if (this.#port.ready() && !this.#waiting.length && !this.#inFlight.some((e) => e.queued)) {
         void this.#transmit(entry);
       } else if (this.#waiting.length >= this.#maxMessages) {
@@ -68,18 +67,13 @@ export class Outbox {
     if (entry) void this.#transmit(entry);
   }
 
-  /** The connection is gone: what can be repeated goes back to the front of the queue, in order. */
+  /** The connection is gone: what had no answer goes back to the front of the queue, in order. */
   down(): void {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
-    const lost = this.#inFlight;
+    for (const entry of this.#inFlight) entry.queued = true;
+    this.#waiting.unshift(...this.#inFlight);
     this.#inFlight = [];
-    for (const entry of lost.filter((e) => !e.repeatable)) {
-      entry.reject(new HubbubError('connection_lost', 'The connection broke before the hub answered.'));
-    }
-    const again = lost.filter((e) => e.repeatable);
-    for (const entry of again) entry.queued = true;
-    this.#waiting.unshift(...again);
     this.#watchAge();
   }
 

@@ -90,12 +90,13 @@ export interface Receipt {
   status: 'delivered' | 'read';
 }
 
-/** A message from one user to another, outside any room. */
-export interface Direct {
+/** A message to one user, outside any room. Its position is that in the receiver's own history. */
+export interface Direct extends Position {
   id: string;
   userId: string;
   username: string;
   content: string;
+  data?: unknown;
   timestamp: string;
 }
 
@@ -163,6 +164,17 @@ export interface EventMap {
 export interface Frame {
   type: string;
   [field: string]: unknown;
+}
+
+/** What custom events carry, by name, as long as nobody says it more exactly. */
+export type Events = Record<string, unknown>;
+
+/** What may go along with a message. */
+export interface SendOptions {
+  /** Any JSON for the application. */
+  data?: unknown;
+  /** Makes the hub store it once however often it is sent. Default: a random one. */
+  key?: string;
 }
 
 /** Where a message landed. */

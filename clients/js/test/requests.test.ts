@@ -166,13 +166,19 @@ describe('messages', () => {
     expect(sent()).toBe('too_large');
   });
 
-  it('without a key are not sent twice', async () => {
+  it('are sent again with their keys when the connection broke, direct ones and events too', async () => {
     const client = await connected();
-    const sent = outcome(client.sendDirect('u', 'hi'));
-    const published = outcome(client.publish('r', 'move', { x: 1 }));
+    void client.sendDirect('u', 'hi', { data: 1, key: 'k' });
+    void client.publish('r', 'move', { x: 1 });
+    const { key } = socket().last('event');
+    expect(key).toMatch(/^[0-9a-f]{32}$/);
     socket().drop();
+    await vi.advanceTimersByTimeAsync(20_000);
+    socket().authenticate();
     await tick();
-    expect(sent()).toBe('connection_lost');
-    expect(published()).toBe('connection_lost');
+    expect(socket().last('direct')).toMatchObject({ userId: 'u', content: 'hi', data: 1, key: 'k' });
+    expect(socket().of('event')).toHaveLength(0);
+    await socket().ack('direct');
+    expect(socket().last('event')).toMatchObject({ name: 'move', key });
   });
 });

@@ -1,0 +1,16 @@
+export type { DirectMessage, DirectStart, DirectState } from './direct-store.js';
+export {
+  useConnection,
+  useDirect,
+  useDirects,
+  useHubbubEvent,
+  usePresence,
+  useRoom,
+  useRoomState,
+  type DirectActions,
+  type RoomActions,
+} from './hooks.js';
+export type { Outgoing } from './outgoing.js';
+export type { UserPresence } from './presence-store.js';
+export { HubbubProvider, useHubbub, type HubbubProviderProps } from './provider.js';
+export type { RoomState } from './room-store.js';
