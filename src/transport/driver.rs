@@ -16,7 +16,6 @@ use std::{
 use hubbub_actors::{
     outbound::{Drained, Outbound},
     session::engine::seat::Seat,
-    shared::Shared,
 };
 use hubbub_protocol::close::CloseCode;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -35,29 +34,38 @@ pub type Reason = &'static str;
 /// the task of an idle connection stays small.
 pub type Actor = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A connection at work.
+/// A connection at work: a future that ends when the connection has, and counts it.
+///
+/// This is the whole task of a connection, and it is written by hand: an `async fn`
+/// would hold more for as long as the connection is idle, and the runtime rounds
+/// its tasks up to 128 bytes.
 pub struct Driver<S> {
-    pub(super) socket: Rc<S>,
-    pub(super) outbound: Arc<Outbound>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) turn: Rc<Cell<bool>>,
-    pub(super) stall_timeout: Duration,
-    /// What the connection is counted by, given back at the end.
-    pub(super) seat: Seat,
+    socket: Rc<S>,
+    outbound: Arc<Outbound>,
+    turn: Rc<Cell<bool>>,
+    /// The session; once that has ended and all is written, the lingering.
+    work: Option<Actor>,
+    trouble: Option<Box<Trouble>>,
     /// The reason that is counted for a reason.
-    pub(super) name: fn(Reason) -> Reason,
+    name: fn(Reason) -> Reason,
+    /// What the connection is counted by, given back at the end.
+    seat: Seat,
+    stall_timeout_ms: u32,
+    lingers: bool,
 }
 
-/// Watches that the client takes something while something waits.
+/// What is watched once a client does not take what waits, or the connection is
+/// closing.
 #[derive(Default)]
-struct Stall {
+struct Trouble {
     timer: Option<Pin<Box<Sleep>>>,
     progress: u64,
+    closing: Option<Instant>,
 }
 
-impl Stall {
+impl Trouble {
     /// Whether the client has taken nothing for `timeout`.
-    fn check(&mut self, cx: &mut Context<'_>, outbound: &Outbound, timeout: Duration) -> bool {
+    fn stalled(&mut self, cx: &mut Context<'_>, outbound: &Outbound, timeout: Duration) -> bool {
         let progress = outbound.progress();
         if self.timer.is_none() || progress != self.progress {
             self.progress = progress;
@@ -68,84 +76,78 @@ impl Stall {
 }
 
 impl<S: Socket> Driver<S> {
-    /// Drives the connection until it ends, and counts it.
-    ///
-    /// This is the whole task of a connection. It is not wrapped in another future,
-    /// which would hold everything twice for as long as the connection is idle.
-    pub async fn run(self, session: Actor) {
-        let mut session = Some(session);
-        let mut stall = Stall::default();
-        let mut closing: Option<Instant> = None;
-        let reason =
-            std::future::poll_fn(|cx| self.poll(cx, &mut session, &mut stall, &mut closing)).await;
-        let cut = reason.is_some();
-        let reason = reason.unwrap_or_else(|| self.outbound.reason());
-        if cut {
-            self.outbound.fail(reason);
+    /// The driver of a connection whose bytes `session` reads. `turn` is set at each
+    /// turn; `name` gives the reason that is counted for a reason.
+    pub(super) fn new(
+        socket: Rc<S>,
+        outbound: Arc<Outbound>,
+        turn: Rc<Cell<bool>>,
+        session: Actor,
+        seat: Seat,
+        name: fn(Reason) -> Reason,
+        stall_timeout_ms: u32,
+    ) -> Self {
+        Self {
+            socket,
+            outbound,
+            turn,
+            work: Some(session),
+            trouble: None,
+            name,
+            seat,
+            stall_timeout_ms,
+            lingers: false,
         }
-        // Whatever still runs of the session ends here.
-        drop(session);
-        if !cut {
-            // On its own, so that its memory is not part of every idle connection's.
-            Box::pin(linger(self.socket)).await;
-            self.outbound.fail(reason);
-        }
-        self.shared.metrics.closed.with_label_values(&[(self.name)(reason)]).inc();
-        drop(self.seat);
     }
 
     /// One turn. Ready with a reason if the connection is to be cut, with none if
     /// it is to be ended in peace.
-    fn poll(
-        &self,
-        cx: &mut Context<'_>,
-        session: &mut Option<Actor>,
-        stall: &mut Stall,
-        closing: &mut Option<Instant>,
-    ) -> Poll<Option<Reason>> {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reason>> {
         self.outbound.register_driver(cx.waker());
         self.turn.set(true);
-        if let Some(actor) = session {
+        if let Some(actor) = &mut self.work {
             match catch_unwind(AssertUnwindSafe(|| actor.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => {}
-                Ok(Poll::Ready(())) => *session = None,
+                Ok(Poll::Ready(())) => self.work = None,
                 Err(_) => {
-                    self.shared.metrics.panics.with_label_values(&["session"]).inc();
+                    self.seat.shared().metrics.panics.with_label_values(&["session"]).inc();
                     log::error!(actor = "session"; "a session panicked and was closed");
                     self.outbound.close_now(CloseCode::HubFailure);
-                    *session = None;
+                    self.work = None;
                 }
             }
         }
         let ends = self.outbound.closing().is_some();
-        if ends && closing.is_none() {
+        if ends && self.trouble.as_ref().is_none_or(|t| t.closing.is_none()) {
             // Its traces go at once; what waits is still written.
-            *session = None;
-            *closing = Some(Instant::now());
-            stall.timer = None;
+            self.work = None;
+            let closing = Some(Instant::now());
+            self.trouble = Some(Box::new(Trouble { closing, ..Trouble::default() }));
         }
         let drained = if self.outbound.needs_driver() || self.socket.writer().is_none() || ends {
             self.socket.drain(cx, &self.outbound)
-        } else if session.is_none() {
+        } else if self.work.is_none() {
             Drained::Empty
         } else {
             // The flush list writes; it hands over when it is blocked.
             return Poll::Pending;
         };
-        self.shared.metrics.outbound_bytes.inc_by(self.outbound.count_progress());
+        self.seat.shared().metrics.outbound_bytes.inc_by(self.outbound.count_progress());
         match drained {
             Drained::Failed => Poll::Ready(Some(self.cut())),
+            Drained::Empty if ends || self.work.is_none() => Poll::Ready(None),
             Drained::Empty => {
-                stall.timer = None;
-                if ends || session.is_none() { Poll::Ready(None) } else { Poll::Pending }
+                self.trouble = None;
+                Poll::Pending
             }
             Drained::Blocked => {
-                let timeout =
-                    if ends { CLOSING.min(self.stall_timeout) } else { self.stall_timeout };
-                if stall.check(cx, &self.outbound, timeout) {
+                let stall_timeout = Duration::from_millis(self.stall_timeout_ms.into());
+                let timeout = if ends { CLOSING.min(stall_timeout) } else { stall_timeout };
+                let trouble = self.trouble.get_or_insert_default();
+                if trouble.stalled(cx, &self.outbound, timeout) {
                     return Poll::Ready(Some(if ends { self.cut() } else { "stalled" }));
                 }
-                if closing.is_some_and(|since| since.elapsed() > CLOSING) {
+                if trouble.closing.is_some_and(|since| since.elapsed() > CLOSING) {
                     return Poll::Ready(Some(self.cut()));
                 }
                 Poll::Pending
@@ -157,6 +159,36 @@ impl<S: Socket> Driver<S> {
     /// about to be told.
     fn cut(&self) -> Reason {
         self.outbound.reason()
+    }
+
+    /// Counts the end.
+    fn end(&mut self, reason: Reason) -> Poll<()> {
+        self.outbound.fail(reason);
+        // Whatever still runs of the session ends here.
+        self.work = None;
+        self.seat.shared().metrics.closed.with_label_values(&[(self.name)(reason)]).inc();
+        Poll::Ready(())
+    }
+}
+
+impl<S: Socket> Future for Driver<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.lingers {
+            if let Some(reason) = std::task::ready!(self.turn(cx)) {
+                return self.end(reason);
+            }
+            // The session goes first.
+            self.work = None;
+            self.work = Some(Box::pin(linger(self.socket.clone())));
+            self.lingers = true;
+        }
+        if let Some(lingering) = &mut self.work {
+            std::task::ready!(lingering.as_mut().poll(cx));
+        }
+        let reason = self.outbound.reason();
+        self.end(reason)
     }
 }
 
@@ -182,4 +214,16 @@ async fn linger<S: Socket>(socket: Rc<S>) {
     });
     // Whether it ended by itself or the time was over comes to the same.
     let _ = tokio::time::timeout(LINGER, end).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::socket::Plain;
+
+    /// The runtime adds about 110 bytes and rounds up to a multiple of 128.
+    #[test]
+    fn the_task_of_an_idle_connection_fits_into_256_bytes() {
+        assert!(size_of::<Driver<Plain>>() <= 136, "{}", size_of::<Driver<Plain>>());
+    }
 }

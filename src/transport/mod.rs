@@ -21,7 +21,7 @@ pub mod inbound;
 pub mod limits;
 pub mod socket;
 
-use std::{cell::Cell, future::Future, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, future::Future, net::IpAddr, rc::Rc, sync::Arc};
 
 use actix_codec::{AsyncRead, AsyncWrite, Framed};
 use actix_http::{
@@ -320,9 +320,10 @@ impl Transport {
             shared: shared.clone(),
             ended: false,
         };
-        let stall_timeout = Duration::from_millis(self.config.session.stall_timeout_ms);
-        let driver = Driver { socket, outbound, shared, turn, stall_timeout, seat, name };
-        actix_web::rt::spawn(driver.run(Box::pin(start(inbound))));
+        let stall = u32::try_from(self.config.session.stall_timeout_ms).unwrap_or(u32::MAX);
+        let session = Box::pin(start(inbound));
+        let driver = Driver::new(socket, outbound, turn, session, seat, name, stall);
+        actix_web::rt::spawn(driver);
     }
 }
 

@@ -26,14 +26,21 @@ pub enum Whole {
 /// A message whose fragments are still coming.
 pub struct Fragments {
     max: usize,
-    begun: Option<(Kind, BytesMut)>,
+    /// Apart, since few of the open connections are in a message.
+    begun: Option<Box<Begun>>,
+}
+
+struct Begun {
+    kind: Kind,
+    data: BytesMut,
+    /// Bytes known to be UTF-8.
     checked: usize,
 }
 
 impl Fragments {
     /// Messages of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self { max, begun: None, checked: 0 }
+        Self { max, begun: None }
     }
 
     /// The first fragment.
@@ -41,14 +48,14 @@ impl Fragments {
         if self.begun.is_some() {
             return Err(CloseCode::Protocol);
         }
-        self.begun = Some((kind, BytesMut::new()));
-        self.checked = 0;
+        self.begun = Some(Box::new(Begun { kind, data: BytesMut::new(), checked: 0 }));
         self.append(part)
     }
 
     /// One more fragment.
     pub fn append(&mut self, part: &Bytes) -> Result<(), CloseCode> {
-        let Some((kind, data)) = &mut self.begun else { return Err(CloseCode::Protocol) };
+        let Some(begun) = &mut self.begun else { return Err(CloseCode::Protocol) };
+        let Begun { kind, data, checked } = &mut **begun;
         if data.len() + part.len() > self.max {
             return Err(CloseCode::TooBig);
         }
@@ -56,10 +63,10 @@ impl Fragments {
         if *kind == Kind::Binary {
             return Ok(());
         }
-        match std::str::from_utf8(&data[self.checked..]) {
-            Ok(_) => self.checked = data.len(),
+        match std::str::from_utf8(&data[*checked..]) {
+            Ok(_) => *checked = data.len(),
             // A character may be cut by the end of a fragment, never be wrong.
-            Err(e) if e.error_len().is_none() => self.checked += e.valid_up_to(),
+            Err(e) if e.error_len().is_none() => *checked += e.valid_up_to(),
             Err(_) => return Err(CloseCode::InvalidText),
         }
         Ok(())
@@ -68,10 +75,10 @@ impl Fragments {
     /// The last fragment: the whole message.
     pub fn finish(&mut self, part: &Bytes) -> Result<Whole, CloseCode> {
         self.append(part)?;
-        match self.begun.take() {
-            None => Err(CloseCode::Protocol),
-            Some((Kind::Binary, data)) => Ok(Whole::Binary(data.freeze())),
-            Some((Kind::Text, data)) => ByteString::try_from(data.freeze())
+        let Begun { kind, data, .. } = *self.begun.take().ok_or(CloseCode::Protocol)?;
+        match kind {
+            Kind::Binary => Ok(Whole::Binary(data.freeze())),
+            Kind::Text => ByteString::try_from(data.freeze())
                 .map(Whole::Text)
                 .map_err(|_| CloseCode::InvalidText),
         }

@@ -72,14 +72,14 @@ pub struct WorkerLink {
 pub struct Session {
     core: SessionCore,
     /// The token said so in the handshake; opened when the actor starts.
-    identity: Option<Identity>,
+    identity: Option<Box<Identity>>,
 }
 
 impl Session {
     /// A session that has not read anything yet.
     pub fn new(start: SessionStart) -> Self {
         let core = SessionCore::new(start.shared, start.worker, start.connection, start.format);
-        Self { core, identity: start.identity }
+        Self { core, identity: start.identity.map(Box::new) }
     }
 }
 
@@ -110,7 +110,7 @@ impl FrameHandler for Session {
 
     fn started(&mut self) -> Option<Wait> {
         let identity = self.identity.take()?;
-        self.core.open_or_close(identity, &ReplyId::None)
+        self.core.open_or_close(*identity, &ReplyId::None)
     }
 
     fn sign_of_life(&mut self) {

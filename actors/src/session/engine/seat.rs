@@ -23,6 +23,11 @@ impl Seat {
         Self { shared: shared.clone(), transport, _place: place }
     }
 
+    /// What everybody on the node shares.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The connection goes on, on another transport.
     pub fn change(&mut self, transport: Transport) {
         let gauge = &self.shared.metrics.transport_connections;

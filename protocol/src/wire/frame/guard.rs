@@ -102,7 +102,7 @@ pub struct FrameGuard {
     max_message_bytes: u64,
     header: [u8; 10],
     /// How many bytes of `header` are filled; 0 between frames.
-    filled: usize,
+    filled: u8,
     /// Bytes of mask and payload still to come of the current frame.
     skip: u64,
     /// Payload bytes so far of the fragmented message under way.
@@ -110,10 +110,17 @@ pub struct FrameGuard {
     frames: u64,
     control_frames: u64,
     closing: bool,
-    /// Mask and payload of the close frame, for its check.
-    close: Vec<u8>,
     /// Bytes of the last chunk that lie before a frame that was refused.
     sound: usize,
+    /// Apart, since every open connection has a guard and few are at their end.
+    end: Option<Box<End>>,
+}
+
+/// What a guard holds of a stream's end.
+#[derive(Debug, Clone, Default)]
+struct End {
+    /// Mask and payload of the close frame, for its check.
+    close: Vec<u8>,
     failed: Option<FrameError>,
 }
 
@@ -132,9 +139,8 @@ impl FrameGuard {
             frames: 0,
             control_frames: 0,
             closing: false,
-            close: Vec::new(),
             sound: 0,
-            failed: None,
+            end: None,
         }
     }
 
@@ -144,11 +150,11 @@ impl FrameGuard {
     /// The first rule of RFC 6455 that a header in `chunk` breaks, as soon as
     /// the byte that shows it is there.
     pub fn inspect(&mut self, chunk: &[u8]) -> Result<(), FrameError> {
-        if let Some(error) = self.failed {
+        if let Some(error) = self.end.as_ref().and_then(|end| end.failed) {
             return Err(error);
         }
         self.walk(chunk).inspect_err(|error| {
-            self.failed = Some(*error);
+            self.end.get_or_insert_default().failed = Some(*error);
         })
     }
 
@@ -195,7 +201,7 @@ impl FrameGuard {
                 let step = usize::try_from(self.skip).map_or(chunk.len(), |s| s.min(chunk.len()));
                 self.skip -= step as u64;
                 if self.closing {
-                    self.close.extend_from_slice(&chunk[..step]);
+                    self.end.get_or_insert_default().close.extend_from_slice(&chunk[..step]);
                     if self.skip == 0 {
                         self.check_close()?;
                     }
@@ -206,7 +212,7 @@ impl FrameGuard {
             if self.closing {
                 return Ok(());
             }
-            self.header[self.filled] = chunk[0];
+            self.header[usize::from(self.filled)] = chunk[0];
             self.filled += 1;
             chunk = &chunk[1..];
             if let Some(length) = self.header_so_far()? {
@@ -285,7 +291,8 @@ impl FrameGuard {
 
     /// Checks the close frame once it is complete: at most 4 + 125 bytes.
     fn check_close(&self) -> Result<(), FrameError> {
-        let (mask, payload) = self.close.split_at(self.close.len().min(MASK_BYTES as usize));
+        let close = self.end.as_ref().map_or(&[][..], |end| &end.close);
+        let (mask, payload) = close.split_at(close.len().min(MASK_BYTES as usize));
         let clear: Vec<u8> =
             payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
         CloseFrame::parse(&clear)?;
