@@ -67,6 +67,12 @@ impl SessionCore {
                 Ok(None)
             }
             (_, Command::Auth(auth)) => self.auth(auth, &reply),
+            // What a vocabulary ignores needs nobody's name: an error in answer to it
+            // could go on for ever.
+            (None, Command::Batch(nothing)) if nothing.is_empty() => {
+                self.done(&reply);
+                Ok(None)
+            }
             (None, _) => Err(HubError::new(ErrorCode::Unauthorized, "authenticate first")),
             (Some(handle), command) => {
                 let handle = handle.clone();
@@ -144,11 +150,20 @@ impl SessionCore {
     }
 
     fn pong(&self, reply: &ReplyId) {
-        let payload = if reply.is_some() {
-            self.shared.format(self.format).reply(reply, &Ok(Reply::Done))
-        } else {
-            self.shared.format(self.format).event(&Event::Pong)
-        };
+        if reply.is_some() {
+            return self.done(reply);
+        }
+        self.push(self.shared.format(self.format).event(&Event::Pong));
+    }
+
+    /// Answers what is done, also before there is a session.
+    fn done(&self, reply: &ReplyId) {
+        if reply.is_some() {
+            self.push(self.shared.format(self.format).reply(reply, &Ok(Reply::Done)));
+        }
+    }
+
+    fn push(&self, payload: Option<Vec<u8>>) {
         if let Some(payload) = payload {
             let frame = crate::frame::Frame::text(&payload);
             self.outbound().push(&frame, crate::outbound::Class::Reply);
