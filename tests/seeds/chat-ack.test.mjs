@@ -174,11 +174,16 @@ describe('document 004, its native WebSocket clients', { skip }, () => {
     const connection = new Promise((resolve) => client.on('connect', resolve));
     client.connect();
     await connection;
+    // It is in its room once it hears itself.
+    client.send({ type: 'chat', message: `${user} is here` });
+    await until(() => client.seen.some((m) => m.message === `${user} is here`), 'its own');
+    client.seen.length = 0;
     return client;
   };
 
   test('chat, and back after the hub went', async () => {
     const [ann, bob] = [await make('ann'), await make('bob')];
+    ann.seen.length = 0;
     assert.equal(ann.send({ type: 'chat', message: 'Hello World' }), true);
     for (const client of [ann, bob]) {
       await until(() => client.seen.length === 1, 'both have it');

@@ -65,7 +65,7 @@ impl Engine {
         let vocabulary = settings.choose(&namespace, wanted);
         let own = vocabulary.as_ref().ok().cloned().flatten();
         let no_token = hello.is_none_or(|h| h.token.is_none())
-            && matches!(auth(data), Ok(auth) if auth.token.is_none());
+            && matches!(auth(data), Ok(auth) if auth.token.as_deref().is_none_or(str::is_empty));
         match vocabulary.and_then(|v| self.join(namespace.clone(), data, v)) {
             Ok(wait) => wait,
             Err(e) => {
