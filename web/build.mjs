@@ -9,7 +9,7 @@ mkdirSync(out, { recursive: true });
 copyFileSync(`${root}/src/index.html`, `${out}/index.html`);
 await build({
   absWorkingDir: root,
-  entryPoints: { chat: 'src/main.ts' },
+  entryPoints: { chat: 'src/chat/main.tsx' },
   outdir: out,
   bundle: true,
   minify: true,
@@ -17,7 +17,13 @@ await build({
   target: ['es2022'],
   charset: 'utf8',
   legalComments: 'none',
-  alias: { '@hubbub/client': '../clients/js/src/index.ts' },
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
+  alias: {
+    '@hubbub/client/react': '../clients/js/src/react/index.ts',
+    '@hubbub/client': '../clients/js/src/index.ts',
+    react: 'preact/compat',
+  },
   tsconfig: 'tsconfig.json',
 });
 await build({

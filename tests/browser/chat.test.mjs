@@ -51,6 +51,38 @@ describe('two people', () => {
     await ada.page.waitForFunction(() => document.getElementById('typing').textContent === '');
   });
 
+  it('are told how far their words have come', async () => {
+    await ada.say('Did you see this?');
+    await ada.page.locator('.receipt', { hasText: 'Read by Bo' }).waitFor();
+    assert.equal(await ada.page.locator('.receipt').count(), 1, 'at the newest own message only');
+    assert.equal(await bo.page.locator('.receipt', { hasText: 'Read by Ada' }).count(), 1);
+  });
+
+  it('write to each other alone', async () => {
+    await ada.member('Bo').getByRole('button').click();
+    await ada.page.getByRole('heading', { level: 1, name: 'Bo' }).waitFor();
+    await ada.say('Between you and me');
+    await ada.sees('Between you and me');
+    const talk = bo.page.locator('#directs').getByRole('link', { name: /Ada/ });
+    await talk.getByText('1 unread').waitFor();
+    assert.match(await bo.page.title(), /^\(1\)/);
+    assert.ok(!(await bo.texts()).includes('Between you and me'), 'not in the room');
+    await talk.click();
+    await bo.sees('Between you and me');
+    await bo.say('I keep it');
+    await ada.sees('I keep it');
+    assert.deepEqual(await ada.texts(), ['Between you and me', 'I keep it']);
+    assert.equal(await bo.page.locator('#directs .badge').count(), 0);
+    await bo.page.reload();
+    await bo.sees('I keep it');
+    assert.deepEqual(await bo.texts(), ['Between you and me', 'I keep it']);
+    for (const person of [ada, bo]) {
+      await person.page.getByRole('link', { name: 'lobby' }).click();
+      await person.entered();
+    }
+    await bo.sees('Did you see this?');
+  });
+
   it('use several rooms, with marks for what is unread', async () => {
     for (const person of [ada, bo]) {
       await person.page.locator('#join-name').fill('garden');

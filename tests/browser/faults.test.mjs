@@ -58,7 +58,7 @@ describe('a hub that is killed', () => {
     // Pressed while a pause is under way; the page may also have come back by itself.
     await page.waitForFunction(() => {
       const button = document.getElementById('banner-action');
-      if (!button.hidden && !button.disabled) button.click();
+      if (button && !button.disabled) button.click();
       return document.getElementById('room-subtitle').textContent.endsWith('here');
     }, undefined, { polling: 200, timeout: 10_000 });
     await ada.say('hurried');

@@ -59,6 +59,14 @@ describe('the page', () => {
         await person.say('a word of my own');
         await person.sees('a word of my own');
         assert.deepEqual(await violations(person.page), []);
+        if (size === 'desk') {
+          await person.member('Other').getByRole('button').click();
+          await person.say('to you alone');
+          await person.sees('to you alone');
+          assert.deepEqual(await violations(person.page), []);
+          await person.page.getByRole('link', { name: 'lobby' }).click();
+          await person.entered();
+        }
         if (size === 'phone') {
           for (const [open, close] of [[/^Rooms/, 'Close the list of rooms'], [/^People in this room/, 'Close the list of people']]) {
             await person.page.getByRole('button', { name: open }).click();

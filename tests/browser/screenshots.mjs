@@ -49,6 +49,12 @@ try {
   await Jonas.say('Fresh pot!');
   await Mira.page.getByRole('link', { name: /coffee/ }).getByText('1 unread').waitFor();
 
+  await Aiko.member('Mira').getByRole('button').click();
+  await Aiko.say('Shall I bring the big thermos?');
+  await Mira.page.locator('#directs').getByText('1 unread').waitFor();
+  await Aiko.page.getByRole('link', { name: 'lobby' }).click();
+  await Aiko.entered();
+
   // On the phone: someone who reads along.
   const Leila = await Person.enter(browser, hub, 'Leila', { ...phone, colorScheme: 'light' });
   await Leila.say('Count me in! Writing from the train.');

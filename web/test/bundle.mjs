@@ -10,7 +10,9 @@ export async function load(path) {
     write: false,
     format: 'esm',
     target: 'es2022',
-    alias: { '@hubbub/client': '../clients/js/src/index.ts' },
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    alias: { '@hubbub/client': '../clients/js/src/index.ts', react: 'preact/compat' },
   });
   return import(`data:text/javascript;base64,${Buffer.from(result.outputFiles[0].contents).toString('base64')}`);
 }

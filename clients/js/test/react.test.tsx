@@ -13,6 +13,7 @@ import {
   usePresence,
   useRoom,
   useRoomState,
+  useUnread,
 } from '../src/react/index.js';
 import { FakeSocket, message, socket, sockets } from './fake.js';
 
@@ -217,13 +218,36 @@ describe('useRoom', () => {
     await then(() => room().markRead());
     expect([room().unread, room().firstUnread]).toEqual([0, 1]);
     expect(socket().last('read')).toMatchObject({ roomId: 'r', offset: 2 });
-    await then(() => room().clearMark());
-    expect(room().firstUnread).toBeUndefined();
     await then(() => socket().receive(message(3)));
     await then(() => socket().receive({ type: 'receipt', roomId: 'r', userId: 'me', offset: 3, status: 'read' }));
     expect(room().unread).toBe(0);
     await then(() => socket().receive({ type: 'receipt', roomId: 'r', userId: 'bo', offset: 2, status: 'read' }));
+    await then(() => socket().receive({ type: 'receipt', roomId: 'r', userId: 'bo', offset: 3, status: 'delivered' }));
     expect([...room().readBy]).toEqual([['bo', 2]]);
+    expect([...room().deliveredTo]).toEqual([['bo', 3]]);
+  });
+
+  it('counts nothing while somebody looks, and tells now and then how far they read', async () => {
+    let room: Room | undefined;
+    const Probe = ({ watching }: { watching: boolean }): null => {
+      room = useRoom('r', { watching });
+      return null;
+    };
+    const page = (watching: boolean): ReactElement => <App><Probe watching={watching} /></App>;
+    await show(page(false));
+    await enter();
+    await then(() => socket().receive(message(1)));
+    await show(page(true));
+    expect([room?.unread, room?.firstUnread]).toEqual([0, 1]);
+    expect(socket().of('read').map(({ offset }) => offset)).toEqual([1]);
+    for (let offset = 2; offset <= 5; offset++) await then(() => socket().receive(message(offset)), 300);
+    expect(room?.unread).toBe(0);
+    await then(undefined, 2_000);
+    expect(socket().of('read').map(({ offset }) => offset)).toEqual([1, 5]);
+    await show(page(false));
+    expect(room?.firstUnread).toBeUndefined();
+    await then(() => socket().receive(message(6)));
+    expect([room?.unread, room?.firstUnread]).toEqual([1, 6]);
   });
 
   it('knows the members and who types, and forgets who stopped', async () => {
@@ -334,6 +358,17 @@ describe('useRoomState', () => {
     const before = renders;
     await then(() => socket().receive({ type: 'typing', roomId: 'r', userId: 'bo', username: 'Bo', isTyping: true }));
     expect(renders).toBe(before);
+  });
+});
+
+describe('useUnread', () => {
+  it('adds up over rooms, and joins them', async () => {
+    const Title = (): ReactElement => <b>{useUnread(['r', 's'])}</b>;
+    await show(<App><Title /></App>);
+    await then(() => socket().authenticate());
+    for (const roomId of ['r', 's']) await then(() => socket().joined(roomId, 0));
+    await then(() => [message(1), message(2), message(1, { roomId: 's' })].forEach((one) => socket().receive(one)));
+    expect(host.textContent).toBe('3');
   });
 });
 

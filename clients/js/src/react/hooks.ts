@@ -19,19 +19,21 @@ export function useConnection(): ConnectionState {
 /** What can be done in a room. The functions stay the same for a room. */
 export type RoomActions = Pick<
   RoomStore,
-  'send' | 'retry' | 'discard' | 'loadOlder' | 'markRead' | 'clearMark' | 'keystroke' | 'stopTyping' | 'rejoin'
+  'send' | 'retry' | 'discard' | 'loadOlder' | 'markRead' | 'keystroke' | 'stopTyping' | 'rejoin'
 >;
 
 /**
  * A room: joined while a component uses it, followed across reconnects, left a second after the last
  * one is gone. The newest page of its history is fetched at once, older ones by `loadOlder`.
+ * While `watching`, messages count as read when they come; else they are unread until `markRead`.
  */
-export function useRoom(roomId: string): RoomState & RoomActions {
+export function useRoom(roomId: string, { watching = false } = {}): RoomState & RoomActions {
   const room = useRoomStore(roomId);
+  useEffect(() => (watching ? room.watch() : undefined), [room, watching]);
   const state = useStore(room);
   return useMemo(() => {
-    const { send, retry, discard, loadOlder, markRead, clearMark, keystroke, stopTyping, rejoin } = room;
-    return { ...state, send, retry, discard, loadOlder, markRead, clearMark, keystroke, stopTyping, rejoin };
+    const { send, retry, discard, loadOlder, markRead, keystroke, stopTyping, rejoin } = room;
+    return { ...state, send, retry, discard, loadOlder, markRead, keystroke, stopTyping, rejoin };
   }, [room, state]);
 }
 
@@ -39,6 +41,21 @@ export function useRoom(roomId: string): RoomState & RoomActions {
 export function useRoomState<T>(roomId: string, select: (state: RoomState) => T): T {
   const room = useRoomStore(roomId);
   return useSyncExternalStore(room.subscribe, () => select(room.get()), () => select(room.initial));
+}
+
+/** How many messages are unread in all of these rooms, which are joined meanwhile. */
+export function useUnread(roomIds: readonly string[]): number {
+  const stores = storesOf(useHubbub());
+  const names = JSON.stringify(roomIds);
+  const rooms = useMemo(() => (JSON.parse(names) as string[]).map((id) => stores.room(id)), [stores, names]);
+  const subscribe = useCallback(
+    (changed: () => void) => {
+      const ends = rooms.map((room) => room.subscribe(changed));
+      return () => ends.forEach((end) => end());
+    },
+    [rooms],
+  );
+  return useSyncExternalStore(subscribe, () => rooms.reduce((sum, room) => sum + room.get().unread, 0), () => 0);
 }
 
 /** A user's presence; `undefined` as long as nothing is known of the user. */

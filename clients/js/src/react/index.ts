@@ -7,6 +7,7 @@ export {
   usePresence,
   useRoom,
   useRoomState,
+  useUnread,
   type DirectActions,
   type RoomActions,
 } from './hooks.js';

@@ -32,7 +32,7 @@ export function HubbubProvider({ client, options, children }: HubbubProviderProp
       closing.current = setTimeout(() => own.close(), 0);
     };
   }, [client, own]);
-  return createElement(Context.Provider, { value: client ?? own }, children);
+  return createElement(Context.Provider, { value: client ?? own }, children) as ReactElement;
 }
 
 /** The client of the provider above. `E` says what the custom events of your application carry. */

@@ -30,12 +30,14 @@ export interface RoomState {
   readonly memberCount: number;
   /** Who types now, without the own user. */
   readonly typing: readonly { readonly userId: string; readonly username: string }[];
-  /** Messages of others that came since `markRead`. */
+  /** Messages of others that came since somebody looked. */
   readonly unread: number;
-  /** The offset of the first of them. It stays after `markRead`, for a line above it, until `clearMark`. */
+  /** The offset of the first of them. It stays, for a line above it, until nobody looks any more. */
   readonly firstUnread: number | undefined;
-  /** How far others have read, as they say: user id and offset. */
+  /** How far others have read, as they have said since this window is open: user id and offset. */
   readonly readBy: ReadonlyMap<string, number>;
+  /** The same for what has reached them, where the hub tells it. */
+  readonly deliveredTo: ReadonlyMap<string, number>;
   readonly history: {
     /** Older messages exist. */
     readonly hasOlder: boolean;
@@ -55,6 +57,8 @@ const KEEP_READERS = 1_000;
 /** Someone whose "stopped typing" got lost stops after this long. */
 const TYPING_MS = 8_000;
 const PAGE = 50;
+/** While somebody looks, the others are told so often what was read. */
+const READ_MS = 1_000;
 /** A room without listeners is left after this long: not when a component is mounted anew. */
 const LINGER_MS = 1_000;
 
@@ -73,7 +77,10 @@ export class RoomStore extends Store<RoomState> {
   #members = new Map<string, Member>();
   #memberCount = 0;
   #typing = new Map<string, { username: string; timer: ReturnType<typeof setTimeout> }>();
-  #readBy = new Map<string, number>();
+  readonly #readBy = new Map<string, number>();
+  readonly #deliveredTo = new Map<string, number>();
+  #watchers = 0;
+  #readTimer: ReturnType<typeof setTimeout> | undefined;
   #unread = 0;
   #firstUnread: number | undefined;
   /** Messages up to here were there before this window. */
@@ -128,11 +135,14 @@ export class RoomStore extends Store<RoomState> {
       this.#loadError = asError(error);
     }
     this.#loading = false;
+    if (this.#watchers && !had) this.markRead();
     this.changed();
   };
 
   /** Everything shown is read; the others are told. */
   readonly markRead = (): void => {
+    clearTimeout(this.#readTimer);
+    this.#readTimer = undefined;
     const last = this.#messages.at(-1);
     if (last) this.#client.read(this.roomId, last.offset);
     if (!this.#unread) return;
@@ -140,11 +150,15 @@ export class RoomStore extends Store<RoomState> {
     this.changed();
   };
 
-  /** Forgets where the unread messages began. */
-  readonly clearMark = (): void => {
-    if (this.#firstUnread === undefined) return;
-    this.#firstUnread = undefined;
-    this.changed();
+  /** Somebody looks at the room until the returned function is called: what comes is read at once. */
+  readonly watch = (): (() => void) => {
+    this.#watchers++;
+    this.markRead();
+    return () => {
+      if (--this.#watchers || this.#firstUnread === undefined) return;
+      this.#firstUnread = undefined;
+      this.changed();
+    };
   };
 
   /** Call on every change of the input. */
@@ -166,6 +180,8 @@ export class RoomStore extends Store<RoomState> {
 
   protected override closed(): void {
     this.#lingerTimer = setTimeout(() => {
+      clearTimeout(this.#readTimer);
+      this.#readTimer = undefined;
       for (const userId of [...this.#typing.keys()]) this.#stopped(userId);
       this.#follow(false);
       this.#status = 'joining';
@@ -207,6 +223,8 @@ export class RoomStore extends Store<RoomState> {
     this.#stopped(message.userId);
     if (mine) {
       this.#outgoing.came(message.content);
+    } else if (this.#watchers) {
+      this.#readTimer ??= setTimeout(this.markRead, READ_MS);
     } else if (message.offset > this.#oldNews) {
       this.#unread++;
       this.#firstUnread ??= message.offset;
@@ -254,16 +272,12 @@ export class RoomStore extends Store<RoomState> {
   }
 
   receipt({ userId, offset, status }: Receipt): void {
-    if (status !== 'read') return;
-    // Read in another window of the same user.
-    if (userId === this.#me) {
-      const last = this.#messages.at(-1);
-      if (last && offset >= last.offset) this.#unread = 0;
-    } else if (offset > (this.#readBy.get(userId) ?? -1)) {
-      this.#readBy.delete(userId);
-      this.#readBy.set(userId, offset);
-      const [oldest] = this.#readBy.keys();
-      if (this.#readBy.size > KEEP_READERS && oldest !== undefined) this.#readBy.delete(oldest);
+    if (userId !== this.#me) {
+      higher(this.#deliveredTo, userId, offset);
+      if (status === 'read') higher(this.#readBy, userId, offset);
+    } else if (status === 'read' && offset >= (this.#messages.at(-1)?.offset ?? 0)) {
+      // In another window of the same user.
+      this.#unread = 0;
     }
     this.changed();
   }
@@ -289,6 +303,7 @@ export class RoomStore extends Store<RoomState> {
       unread: this.#unread,
       firstUnread: this.#firstUnread,
       readBy: sameMap(before.readBy, this.#readBy),
+      deliveredTo: sameMap(before.deliveredTo, this.#deliveredTo),
       history: { hasOlder: this.#hasOlder, loading: this.#loading, error: this.#loadError },
     };
   }
@@ -347,12 +362,22 @@ const EMPTY = (roomId: string): RoomState => ({
   unread: 0,
   firstUnread: undefined,
   readBy: new Map(),
+  deliveredTo: new Map(),
   history: { hasOlder: false, loading: false, error: undefined },
 });
 
 /** The list shown before if the new one has the same elements, else a copy of it. */
 function same<T>(before: readonly T[], now: readonly T[]): readonly T[] {
   return before.length === now.length && before.every((one, at) => one === now[at]) ? before : [...now];
+}
+
+/** Notes how far a user is; who was not heard of for longest goes. */
+function higher(offsets: Map<string, number>, userId: string, offset: number): void {
+  if (offset <= (offsets.get(userId) ?? -1)) return;
+  offsets.delete(userId);
+  offsets.set(userId, offset);
+  const [oldest] = offsets.keys();
+  if (offsets.size > KEEP_READERS && oldest !== undefined) offsets.delete(oldest);
 }
 
 function sameMap(before: ReadonlyMap<string, number>, now: ReadonlyMap<string, number>): ReadonlyMap<string, number> {
