@@ -8,7 +8,7 @@ use crate::config::{self, Config, Examined, HIDDEN, Problem, ServiceUrl};
 use super::{Failure, try_key};
 
 /// Time to connect to Redis and get its answer.
-const TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Validates the configuration and tries what it names. Warnings go to stderr; the failure has a
 /// line for every problem.
@@ -46,38 +46,46 @@ fn services(config: &Config) -> Result<(), Failure> {
     ping(url, TIMEOUT).map_err(|reason| format!("`cluster.redis_url`: {reason}"))
 }
 
-/// Sends PING and waits for the answer.
-fn ping(url: &ServiceUrl, timeout: Duration) -> Result<(), String> {
+/// What Redis says, on one line and without the password.
+pub(super) fn hidden(url: &ServiceUrl, error: &redis::RedisError) -> Failure {
+    let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    match url.password() {
+        Some(password) => text.replace(password, HIDDEN),
+        None => text,
+    }
+}
+
+/// Connects to a single Redis server.
+pub(super) async fn connect(
+    url: &ServiceUrl,
+    timeout: Duration,
+) -> Result<redis::aio::MultiplexedConnection, Failure> {
     // Refused only if a provider has been chosen before, which does as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let hide = |error: redis::RedisError| {
-        // One problem is one line.
-        let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        match url.password() {
-            Some(password) => text.replace(password, HIDDEN),
-            None => text,
-        }
-    };
     let client = redis::Client::open(url.expose())
-        .map_err(|error| format!("{url} is no address of Redis: {}", hide(error)))?;
+        .map_err(|error| format!("{url} is no address of Redis: {}", hidden(url, &error)))?;
+    let asked = async {
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis::cmd("PING").query_async::<String>(&mut connection).await?;
+        Ok(connection)
+    };
+    match tokio::time::timeout(timeout, asked).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(format!("cannot reach {url}: {}", hidden(url, &error))),
+        Err(_) => Err(format!("{url} did not answer within {} s", timeout.as_secs_f32())),
+    }
+}
+
+/// Sends PING and waits for the answer.
+fn ping(url: &ServiceUrl, timeout: Duration) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start a runtime: {error}"))?;
-    let answer = runtime.block_on(async {
-        let asked = async {
-            let mut connection = client.get_multiplexed_async_connection().await?;
-            redis::cmd("PING").query_async::<String>(&mut connection).await
-        };
-        tokio::time::timeout(timeout, asked).await
-    });
+    let answer = runtime.block_on(connect(url, timeout)).map(|_| ());
     // A name that is still being looked up must not hold the process.
     runtime.shutdown_background();
-    match answer {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("cannot reach {url}: {}", hide(error))),
-        Err(_) => Err(format!("{url} did not answer within {} s", timeout.as_secs_f32())),
-    }
+    answer
 }
 
 #[cfg(test)]

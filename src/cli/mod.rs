@@ -1,4 +1,4 @@
-//! The command line: `hubbub [--config FILE] [serve | token | check | config]`.
+//! The command line: `hubbub [--config FILE] [serve | token | check | doctor | health | plan | config]`.
 //!
 //! Exit codes: 0 done, 1 failed with the reason on stderr, 2 bad usage.
 
@@ -12,6 +12,10 @@ use crate::config::{self, Config, Loaded, Warning};
 use crate::telemetry::logging;
 
 mod check;
+mod doctor;
+mod health;
+mod plan;
+mod probe;
 mod token;
 
 #[cfg(test)]
@@ -40,6 +44,12 @@ enum Verb {
     Token(token::TokenArguments),
     /// Validate the configuration and reach the services it names
     Check,
+    /// Look at the configuration, the machine and what surrounds the node; say what to mend
+    Doctor(doctor::DoctorArguments),
+    /// Ask the node on this machine how it is; for the health checks of containers
+    Health(health::HealthArguments),
+    /// Work out nodes, Redis and bandwidth for a load
+    Plan(plan::PlanArguments),
     /// Print the effective configuration as TOML, secrets hidden
     Config {
         /// Print the documented default file instead
@@ -93,6 +103,12 @@ fn dispatch(
             check::check(file)?;
             print("configuration is valid\n")
         }
+        Verb::Doctor(wanted) => doctor::doctor(&wanted, file),
+        Verb::Health(wanted) => {
+            let config = config::read(file).map_err(|problems| problems.to_string())?;
+            print(&format!("{}\n", health::health(&wanted, &config)?))
+        }
+        Verb::Plan(wanted) => print(&plan::plan(&wanted)?),
         Verb::Config { default: true } => print(config::DEFAULT_TOML),
         Verb::Config { default: false } => {
             let config = config::read(file).map_err(|problems| problems.to_string())?;

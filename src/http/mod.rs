@@ -7,7 +7,7 @@
 //! | `gate` | what every request passes: CORS, headers, one shape of errors |
 //! | `body`, `params` | what requests bring, read strictly |
 //! | `publish`, `rooms`, `users` | the API |
-//! | `status`, `metrics` | what monitoring asks |
+//! | `status`, `metrics`, `connection` | what monitoring asks |
 //! | `dev`, `pages` | development mode |
 //! | `openapi` | the document of it all |
 
@@ -23,6 +23,7 @@ use actix_web::{
 use hubbub_protocol::error::{ErrorCode, HubError};
 
 mod body;
+mod connection;
 mod dev;
 mod error;
 mod gate;
@@ -116,6 +117,7 @@ routes! {
     "/api/users/{user}/sessions" => delete users::close;
     "/api/broadcast" => post publish::broadcast;
     "/api/message" => post publish::message;
+    "/api/connection" => get connection::seen;
     "/api/ws/stats" => get status::stats;
     "/api/ws/health" => get status::health;
     "/api/openapi.json" => get openapi::document;

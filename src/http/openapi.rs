@@ -11,7 +11,8 @@ use utoipa::{
 };
 
 use super::{
-    dev, error, error::ApiError, metrics, pages, publish, rooms, state::HttpState, status, users,
+    connection, dev, error, error::ApiError, metrics, pages, publish, rooms, state::HttpState,
+    status, users,
 };
 
 /// Describes every route of the hub.
@@ -28,7 +29,7 @@ use super::{
         rooms::list, rooms::one, rooms::members, rooms::messages,
         users::one, users::close,
         status::stats, status::health, status::websocket, status::live, status::ready,
-        metrics::prometheus, document, dev::token, pages::page, pages::script, pages::style,
+        metrics::prometheus, connection::seen, document, dev::token, pages::page, pages::script, pages::style,
     ),
     components(schemas(error::ErrorBody, error::ErrorDetail)),
     modifiers(&Key),

@@ -25,13 +25,17 @@ export class Nginx {
   #process;
   #said = '';
 
-  /** Starts it before these hubs; `tls` takes the variant with TLS. */
-  static async start(hubs, { tls = false } = {}) {
+  /** Starts it before these hubs; `tls` takes the variant with TLS, `change` spoils the files. */
+  static async start(hubs, { tls = false, change } = {}) {
     const nginx = new Nginx();
     nginx.dir = mkdtempSync(join(tmpdir(), 'hubbub-nginx-'));
     nginx.port = await freePort();
     nginx.origin = `${tls ? 'https' : 'http'}://127.0.0.1:${nginx.port}`;
     cpSync(FILES, nginx.dir, { recursive: true });
+    for (const name of change ? ['hubbub/http.conf', 'hubbub/locations.conf'] : []) {
+      const path = join(nginx.dir, name);
+      writeFileSync(path, change(readFileSync(path, 'utf8')));
+    }
     const logs = `access_log ${nginx.dir}/access.log hubbub; error_log ${nginx.dir}/error.log crit;`;
     let site = `listen 127.0.0.1:${nginx.port} backlog=8192; server_name _; ${logs}`;
     if (tls) {

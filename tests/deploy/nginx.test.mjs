@@ -1,6 +1,6 @@
 // Three hubs behind the distribution's nginx with deploy/nginx as it is.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
@@ -11,10 +11,16 @@ import { WebSocket } from 'ws';
 import { Hub, TRANSPORTS, next, token, until } from '../socketio/support.mjs';
 import { FILES, Nginx, request } from './nginx.mjs';
 
+const HUB = process.env.HUBBUB_BIN ?? join(FILES, '../../target/debug/hubbub');
+const API_KEY = 'the key of the HTTP API';
 const CLIENTS = 12;
 // ip_hash looks at the first three numbers.
 const address = (n) => `127.0.${n + 1}.1`;
-const SETTINGS = { SERVER__TRUSTED_PROXIES: '127.0.0.1', SERVER__DRAIN_TIMEOUT_MS: 8000 };
+const SETTINGS = {
+  SERVER__TRUSTED_PROXIES: '127.0.0.1',
+  SERVER__DRAIN_TIMEOUT_MS: 8000,
+  AUTH__API_KEY: API_KEY,
+};
 let hubs;
 let nginx;
 
@@ -114,7 +120,7 @@ test('figures of nodes stay inside, the site says whether it can serve', async (
     assert.equal(await status(path), 404, path);
   }
   assert.equal(await status('/readyz'), 200);
-  assert.equal(await status('/api/rooms'), 403);
+  assert.equal(await status('/api/rooms'), 401);
 });
 
 test('no token reaches the access log', async () => {
@@ -174,9 +180,40 @@ test('with TLS at the edge', async (t) => {
   assert.match(answer.headers['strict-transport-security'], /max-age=\d{8}/);
 });
 
+function doctor(url) {
+  const args = ['doctor', '--url', url, ...hubs.flatMap((hub) => ['--node', hub.origin])];
+  const env = { PATH: process.env.PATH, HUBBUB__AUTH__API_KEY: API_KEY };
+  const { status, stdout } = spawnSync(HUB, args, { env, cwd: nginx.dir, encoding: 'utf8' });
+  return { status, stdout };
+}
+
+test('hubbub doctor finds nothing wrong with this nginx', () => {
+  const { status, stdout } = doctor(nginx.origin);
+  for (const seen of ['sees this client as 127.0.0.1', 'a WebSocket opens', 'reached the same node']) {
+    assert.ok(stdout.includes(seen), stdout);
+  }
+  assert.ok(!/(warning|PROBLEM) +proxy/.test(stdout), stdout);
+  assert.equal(stdout.match(/^ok +clock/gm)?.length, 3, stdout);
+  assert.equal(status, 0, stdout);
+});
+
+test('and says what to mend in one that forgets half of it', async (t) => {
+  const poor = await Nginx.start(hubs, {
+    change: (text) => text
+      .replace(/^proxy_set_header .*$/gm, '')
+      .replace(/^ +ip_hash;$/m, '')
+      .replace(/max_fails=1/g, 'max_fails=0'),
+  });
+  t.after(() => poor.close());
+  const { status, stdout } = doctor(poor.origin);
+  for (const mend of ['X-Forwarded-For', 'proxy_set_header Host', '$http_upgrade', 'ip_hash']) {
+    assert.ok(stdout.includes(mend), `${mend}: ${stdout}`);
+  }
+  assert.equal(status, 1, stdout);
+});
+
 test('the time-outs of nginx are longer than the heartbeats of the hub', () => {
-  const hub = process.env.HUBBUB_BIN ?? join(FILES, '../../target/debug/hubbub');
-  const defaults = execFileSync(hub, ['config', '--default'], { encoding: 'utf8' });
+  const defaults = execFileSync(HUB, ['config', '--default'], { encoding: 'utf8' });
   const ms = (key) => Number(defaults.match(new RegExp(`^${key} = (\\d+)$`, 'm'))[1]);
   const beat = ms('heartbeat_ms') + ms('timeout_ms');
   const ping = ms('ping_interval_ms') + ms('ping_timeout_ms');

@@ -35,7 +35,7 @@ fn fails(output: &Output, code: i32) -> String {
 #[test]
 fn help_is_everywhere_and_bad_usage_is_two() {
     let help = out(&run(&["--help"], &[]));
-    for verb in ["serve", "token", "check", "config"] {
+    for verb in ["serve", "token", "check", "doctor", "health", "plan", "config"] {
         assert!(help.contains(verb), "{help}");
         let own = run(&[verb, "--help"], &[]);
         assert!(own.status.success() && out(&own).contains("Usage"), "{verb}");

@@ -12,3 +12,4 @@ mod monitoring;
 mod openapi;
 mod operators;
 mod reads;
+mod verbs;
