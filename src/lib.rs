@@ -9,6 +9,7 @@
 //! | [`transport`] | the connections: upgrade, driver, limits |
 //! | [`socketio`] | Socket.IO over HTTP long-polling |
 //! | [`http`] | the HTTP API, the pages, the metrics |
+//! | [`loadtest`] | load against running hubs, and the audit of it |
 //! | [`webhook`] | asks a backend who may join |
 //! | [`telemetry`] | what operators see |
 
@@ -16,6 +17,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod loadtest;
 pub mod server;
 pub mod socketio;
 pub mod telemetry;

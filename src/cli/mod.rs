@@ -1,14 +1,15 @@
-//! The command line: `hubbub [--config FILE] [serve | token | check | doctor | health | plan | config]`.
+//! The command line: `hubbub [--config FILE] [serve | token | check | doctor | health | plan | config | loadtest]`.
 //!
 //! Exit codes: 0 done, 1 failed with the reason on stderr, 2 bad usage.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::auth::{self, Verifier};
 use crate::config::{self, Config, Loaded, Warning};
+use crate::loadtest::{self, LoadError};
 use crate::telemetry::logging;
 
 mod check;
@@ -56,6 +57,8 @@ enum Verb {
         #[arg(long)]
         default: bool,
     },
+    /// Load running hubs and check every copy of every message
+    Loadtest(Box<loadtest::LoadArguments>),
 }
 
 /// Why a verb failed; the text is what stderr gets, one problem a line.
@@ -113,6 +116,18 @@ fn dispatch(
         Verb::Config { default: false } => {
             let config = config::read(file).map_err(|problems| problems.to_string())?;
             print(&config.to_toml()?)
+        }
+        Verb::Loadtest(wanted) => {
+            let config = config::read(file).map_err(|problems| problems.to_string())?;
+            let report = loadtest::loadtest(&wanted, &config).map_err(|error| {
+                if let LoadError::Usage(reason) = &error {
+                    // Prints the reason and ends with 2, as for every other wrong argument.
+                    Arguments::command().error(ErrorKind::ValueValidation, reason).exit();
+                }
+                error.to_string()
+            })?;
+            print(&format!("{report}\n"))?;
+            if report.passed { Ok(()) } else { Err("the audit of the load test failed".to_owned()) }
         }
     }
 }

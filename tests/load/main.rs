@@ -6,6 +6,8 @@
 mod support;
 
 mod crowd;
+mod loadtest;
+mod proxy;
 mod slow;
 
 /// One at a time, also inside this binary.
