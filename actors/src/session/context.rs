@@ -49,7 +49,13 @@ pub(super) trait FrameHandler: Unpin + 'static {
 struct Reader<H> {
     handler: H,
     fragments: Fragments,
+    /// A message that is larger than most, until the next frame: so the stream takes new
+    /// memory for that, and what the larger one needed does not stay for good.
+    held: Option<Box<Bytes>>,
 }
+
+/// Messages of more bytes are held.
+const HELD: usize = 128;
 
 /// Starts an actor that reads the client's bytes from a stream. The future it
 /// gives must be polled by the connection's driver; it ends when the actor does.
@@ -60,7 +66,7 @@ pub(super) fn start<H: FrameHandler>(
     let max = handler.max_message();
     // The transport has looked at every header before; this is only a backstop.
     let codec = Codec::new().max_size(max);
-    let reader = Reader { handler, fragments: Fragments::new(max) };
+    let reader = Reader { handler, fragments: Fragments::new(max), held: None };
     let out = WebsocketContext::with_codec(reader, bytes, codec);
     out.for_each(|_| std::future::ready(()))
 }
@@ -106,6 +112,11 @@ impl<H: FrameHandler> Reader<H> {
 
     fn message(&mut self, message: Message, ctx: &mut WebsocketContext<Self>) {
         self.handler.sign_of_life();
+        self.held = match &message {
+            Message::Text(text) if text.len() > HELD => Some(Box::new(text.as_bytes().clone())),
+            Message::Binary(data) if data.len() > HELD => Some(Box::new(data.clone())),
+            _ => None,
+        };
         let outbound = &self.handler.connection().outbound;
         let joined = match message {
             Message::Text(text) => return self.whole(Whole::Text(text), ctx),

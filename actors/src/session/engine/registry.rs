@@ -46,7 +46,7 @@ const WEBSOCKET: u8 = 2;
 
 /// Where a connection is.
 pub struct Entry {
-    /// The worker that owns it.
+    /// The worker that owns it, as long as it may be asked.
     pub worker: usize,
     state: AtomicU8,
     posting: AtomicBool,
@@ -100,13 +100,28 @@ impl Drop for Posting {
 }
 
 /// The connections of a node; as many as `limits.max_connections` lets in.
-#[derive(Default)]
-pub struct Registry(RwLock<HashMap<Sid, Arc<Entry>>>);
+pub struct Registry {
+    entries: RwLock<HashMap<Sid, Arc<Entry>>>,
+    /// Of all that began on a WebSocket: nothing is ever asked of one.
+    websocket: Arc<Entry>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let websocket = Entry {
+            worker: 0,
+            state: AtomicU8::new(WEBSOCKET),
+            posting: AtomicBool::new(false),
+            polling: None,
+        };
+        Self { entries: RwLock::default(), websocket: Arc::new(websocket) }
+    }
+}
 
 impl Registry {
     /// The connection of a sid.
     pub fn find(&self, sid: &str) -> Option<Arc<Entry>> {
-        self.0.read().get(&Sid::parse(sid)?).cloned()
+        self.entries.read().get(&Sid::parse(sid)?).cloned()
     }
 
     /// Adds a connection under a fresh sid. With `polling`, that actor is asked.
@@ -116,20 +131,22 @@ impl Registry {
         polling: Option<Recipient<PollingRequest>>,
     ) -> Registration {
         let sid = Sid::random();
-        let state = if polling.is_some() { POLLING } else { WEBSOCKET };
-        let entry = Arc::new(Entry {
-            worker,
-            state: AtomicU8::new(state),
-            posting: AtomicBool::new(false),
-            polling,
-        });
-        self.0.write().insert(sid, entry.clone());
+        let entry = match polling {
+            None => self.websocket.clone(),
+            Some(polling) => Arc::new(Entry {
+                worker,
+                state: AtomicU8::new(POLLING),
+                posting: AtomicBool::new(false),
+                polling: Some(polling),
+            }),
+        };
+        self.entries.write().insert(sid, entry.clone());
         Registration { sid, entry, registry: self.clone() }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.read().len()
+        self.entries.read().len()
     }
 
     /// Whether there are none.
@@ -159,7 +176,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.0.write().remove(&self.sid);
+        self.registry.entries.write().remove(&self.sid);
     }
 }
 
@@ -183,7 +200,7 @@ mod tests {
         let registration = registry.add(1, None);
         let sid = registration.sid().to_string();
         let entry = registry.find(&sid).unwrap();
-        assert_eq!((entry.worker, entry.transport()), (1, Transport::WebSocket));
+        assert_eq!(entry.transport(), Transport::WebSocket);
         assert!(!entry.begin_probe());
         let posting = entry.begin_post().unwrap();
         assert!(entry.begin_post().is_none());

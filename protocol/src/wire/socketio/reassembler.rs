@@ -45,7 +45,8 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Reassembler {
     limits: Limits,
-    waiting: Option<Waiting>,
+    /// Behind a pointer: an idle session waits for nothing.
+    waiting: Option<Box<Waiting>>,
     failed: bool,
 }
 
@@ -116,12 +117,9 @@ impl Reassembler {
         if attachments == 0 {
             return Ok(Some(packet));
         }
-        self.waiting = Some(Waiting {
-            packet,
-            expected: attachments,
-            buffers: Vec::with_capacity(attachments),
-            bytes: text.len(),
-        });
+        let buffers = Vec::with_capacity(attachments);
+        let (expected, bytes) = (attachments, text.len());
+        self.waiting = Some(Box::new(Waiting { packet, expected, buffers, bytes }));
         Ok(None)
     }
 
@@ -134,9 +132,9 @@ impl Reassembler {
             self.waiting = Some(waiting);
             return Ok(None);
         }
-        let mut packet = waiting.packet;
+        let Waiting { mut packet, buffers, .. } = *waiting;
         if let Body::Event { attachments, .. } | Body::Ack { attachments, .. } = &mut packet.body {
-            *attachments = waiting.buffers;
+            *attachments = buffers;
         }
         Ok(Some(packet))
     }
