@@ -26,6 +26,9 @@ use crate::{
     history::{HistoryConfig, KEY_TTL_MS, NoObserver},
     memory::MemoryHistory,
     ports::{Append, Appended, Bus, History, IdempotencyKey, Page, PortFuture, Range, StoreError},
+    redis::{
+        LinkConfig, NoLinkObserver, RedisLink, history::RedisHistory, test_server::TestServer,
+    },
 };
 
 /// Where the clock of the tests starts.
@@ -53,7 +56,7 @@ pub(crate) struct Fixture {
     pub history: Arc<dyn History>,
     pub bus: Arc<TestBus>,
     pub now: Arc<AtomicU64>,
-    _directory: Option<tempfile::TempDir>,
+    _keep: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 /// A clock that stands still, and its hand.
@@ -68,7 +71,7 @@ type Make = fn(HistoryConfig) -> Fixture;
 fn memory(config: HistoryConfig) -> Fixture {
     let ((clock, now), bus) = (test_clock(), Arc::<TestBus>::default());
     let history = Arc::new(MemoryHistory::with_clock(config, Arc::clone(&bus) as _, clock));
-    Fixture { history, bus, now, _directory: None }
+    Fixture { history, bus, now, _keep: None }
 }
 
 fn embedded(config: HistoryConfig) -> Fixture {
@@ -82,13 +85,50 @@ fn embedded(config: HistoryConfig) -> Fixture {
         clock,
     );
     let history = Arc::new(history.unwrap());
-    Fixture { history, bus, now, _directory: Some(directory) }
+    Fixture { history, bus, now, _keep: Some(Box::new(directory)) }
+}
+
+/// What stands behind a history in Redis.
+struct InRedis {
+    link: RedisLink,
+    _server: TestServer,
+}
+
+impl Drop for InRedis {
+    fn drop(&mut self) {
+        self.link.close();
+    }
+}
+
+fn redis(config: HistoryConfig) -> Fixture {
+    let server = TestServer::start(&[]);
+    let link = RedisLink::start(LinkConfig::new(server.address()), Arc::new(NoLinkObserver));
+    let link = link.unwrap();
+    let ((clock, now), bus) = (test_clock(), Arc::<TestBus>::default());
+    let history = RedisHistory::with_clock(link.clone(), config, Arc::clone(&bus) as _, clock);
+    let up = link.clone();
+    wait(Box::pin(async move { drop(up.state().wait_for(|state| state.up).await.unwrap()) }));
+    let keep = InRedis { link, _server: server };
+    Fixture { history: Arc::new(history), bus, now, _keep: Some(Box::new(keep)) }
 }
 
 macro_rules! contract {
     ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
         mod on_memory { $(#[test] $(#[$attribute])* fn $name() { super::$name(super::memory) })* }
         mod on_embedded { $(#[test] $(#[$attribute])* fn $name() { super::$name(super::embedded) })* }
+        contract_on_redis! { $($name),* }
+    };
+}
+
+/// Rooms in Redis are not counted, they go when nobody uses them.
+macro_rules! contract_on_redis {
+    ($a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident, $i:ident,
+     rooms_are_bounded_and_idle_ones_make_space, a_room_in_use_keeps_its_place,
+     $j:ident, $k:ident) => {
+        contract_on_redis! { @ $a $b $c $d $e $f $g $h $i $j $k }
+    };
+    (@ $($name:ident)*) => {
+        mod on_redis { $(#[test] fn $name() { super::$name(super::redis) })* }
     };
 }
 

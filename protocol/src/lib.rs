@@ -14,10 +14,12 @@
 //! | [`event`] | what clients ask and what the hub tells, one file per event |
 //! | [`wire`] | how events become frames |
 //! | [`vocabulary`] | names and shapes of events, from TOML |
+//! | [`cluster`] | what nodes tell each other |
 //! | [`close`], [`error`] | the codes that clients may rely on |
 //! | [`limits`] | bounds that hold whatever the configuration says |
 
 pub mod close;
+pub mod cluster;
 pub mod error;
 pub mod event;
 pub mod id;

@@ -73,6 +73,13 @@ pub struct LinkState {
     channels_up: bool,
 }
 
+impl LinkState {
+    /// Whether commands are answered, whatever channels are heard.
+    pub fn takes_commands(&self) -> bool {
+        self.commands_up
+    }
+}
+
 /// Is told what happens to a link, so that the caller can count it. Must be quick.
 pub trait LinkObserver: Send + Sync + 'static {
     /// It went up or down.

@@ -6,6 +6,8 @@
 //! | `error` | what goes wrong, by kind |
 //! | `link` | the connections: commands, scripts, the state for readiness and logs |
 //! | `connect` | finding the server and opening a connection |
+//! | `keys` | the names of keys and channels |
+//! | `history` | the history of all nodes, over scripts in `lua/` |
 //! | `subscriber` | channels that are heard, again after every reconnection |
 //!
 //! All of it runs on one thread of its own, named `redis`; see [`RedisLink::spawn`].
@@ -13,6 +15,8 @@
 pub mod address;
 mod connect;
 mod error;
+pub mod history;
+pub mod keys;
 mod link;
 #[cfg(test)]
 mod link_tests;
