@@ -7,6 +7,7 @@
 //! | [`room_server`] | one actor per worker: members and fan-out |
 //! | [`presence_tracker`] | one actor per node: who is online, where, and types |
 //! | [`heart`] | one actor per worker: heartbeats, expiry |
+//! | [`redis_bridge`] | one actor per node: rooms between nodes |
 //! | [`redis`] | the link to Redis between nodes |
 //! | [`relay`] | from stores and actors to the room servers |
 //! | [`ports`] | what is asked of a history and a bus |
@@ -33,6 +34,7 @@ pub mod outbound;
 pub mod ports;
 pub mod presence_tracker;
 pub mod redis;
+pub mod redis_bridge;
 pub mod relay;
 pub mod room_server;
 pub mod session;

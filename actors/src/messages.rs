@@ -15,7 +15,7 @@ use hubbub_protocol::{
 use tokio::sync::oneshot;
 
 use crate::{
-    ports::Broadcast,
+    ports::{Broadcast, Page},
     session::{Connection, SessionHandle},
 };
 
@@ -103,6 +103,8 @@ pub enum RoomDelivery {
     Stored(Vec<Arc<Stored>>),
     /// Something volatile.
     Broadcast(Broadcast),
+    /// Messages of a room are lost: where it stands now, and its newest ones.
+    Reset(RoomName, Arc<Page>),
 }
 
 /// Operators and the drain to a room server: the sessions of its worker.

@@ -11,6 +11,7 @@ use hubbub_protocol::{
     position::Position,
     record::{Record, Stored},
 };
+use tokio::sync::watch;
 
 /// A future that a port returns.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -197,21 +198,53 @@ pub trait Bus: Send + Sync + 'static {
     fn stored(&self, records: &[Arc<Stored>]);
 }
 
+/// What subscribing came to.
+pub struct Subscription {
+    /// Whether the worker is the first of this node.
+    pub first: bool,
+    /// What must be waited for until the history may be read and the room heard
+    /// without missing anything between; none: nothing.
+    pub opening: Option<Opening>,
+}
+
+/// A room that is about to be heard.
+#[derive(Clone)]
+pub struct Opening(watch::Receiver<bool>);
+
+impl Opening {
+    /// The sender says `true` once the room is heard, or goes if it is not.
+    pub fn new(heard: watch::Receiver<bool>) -> Self {
+        Self(heard)
+    }
+
+    /// Waits for it; false if it could not be heard in time.
+    pub async fn heard(mut self) -> bool {
+        self.0.wait_for(|heard| *heard).await.is_ok()
+    }
+}
+
+/// How far a broadcast got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// Some worker, or the way to the other nodes, was too far behind to get it.
+    pub congested: bool,
+    /// The other nodes were told too, or there are none.
+    pub everywhere: bool,
+}
+
 /// Connects the room servers: of this process, or of the cluster. On one node the
 /// [`Relay`](crate::relay::Relay) is all there is to it; between nodes a bridge
 /// stands around the relay, hears the rooms that this node has members in, and
 /// passes broadcasts on.
 pub trait RoomBus: Send + Sync + 'static {
-    /// A worker has its first member in a room; says whether it is the first of
-    /// this node.
-    fn subscribe(&self, room: &RoomName, worker: usize) -> bool;
+    /// A worker has its first member in a room.
+    fn subscribe(&self, room: &RoomName, worker: usize) -> Subscription;
 
     /// A worker's last member left a room; says whether it was the last of this
     /// node.
     fn unsubscribe(&self, room: &RoomName, worker: usize) -> bool;
 
     /// Hands over something volatile, but not to the worker it comes from: at most
-    /// once, no order promised between senders. Says whether some worker was too
-    /// far behind to get it.
-    fn broadcast(&self, broadcast: &Broadcast, from: Option<usize>) -> bool;
+    /// once, no order promised between senders. Says how far it got.
+    fn broadcast(&self, broadcast: &Broadcast, from: Option<usize>) -> Spread;
 }

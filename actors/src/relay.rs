@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     messages::RoomDelivery,
-    ports::{Audience, Broadcast, Bus, RoomBus},
+    ports::{Audience, Broadcast, Bus, Page, RoomBus, Spread, Subscription},
 };
 
 /// Most workers of a node.
@@ -87,6 +87,17 @@ impl Relay {
         self.mask(room) != 0
     }
 
+    /// Tells the members of a room that messages are lost, with its newest ones.
+    pub fn reset(&self, room: &RoomName, page: &Arc<Page>) {
+        let mask = self.mask(room);
+        for (i, worker) in self.workers.read().iter().enumerate() {
+            if mask & (1 << i) != 0 {
+                worker.backlog.fetch_add(1, Ordering::Relaxed);
+                worker.room_server.do_send(RoomDelivery::Reset(room.clone(), page.clone()));
+            }
+        }
+    }
+
     /// Whether a worker is so far behind that publishes must be refused.
     pub fn is_congested(&self) -> bool {
         self.workers.read().iter().any(|w| w.backlog.load(Ordering::Relaxed) > MAX_BACKLOG)
@@ -115,7 +126,7 @@ impl Bus for Relay {
 }
 
 impl RoomBus for Relay {
-    fn subscribe(&self, room: &RoomName, worker: usize) -> bool {
+    fn subscribe(&self, room: &RoomName, worker: usize) -> Subscription {
         let mut interest = self.shard(room).lock();
         let mask = interest.entry(room.clone()).or_insert(0);
         let first = *mask == 0;
@@ -123,7 +134,7 @@ impl RoomBus for Relay {
         if first && !room.is_reserved() {
             self.rooms.fetch_add(1, Ordering::Relaxed);
         }
-        first
+        Subscription { first, opening: None }
     }
 
     fn unsubscribe(&self, room: &RoomName, worker: usize) -> bool {
@@ -140,24 +151,24 @@ impl RoomBus for Relay {
         last
     }
 
-    fn broadcast(&self, broadcast: &Broadcast, from: Option<usize>) -> bool {
+    fn broadcast(&self, broadcast: &Broadcast, from: Option<usize>) -> Spread {
         let mask = match &broadcast.to {
             Audience::Room(room) => self.mask(room),
             Audience::Rooms(rooms) => rooms.iter().fold(0, |mask, room| mask | self.mask(room)),
             Audience::Everyone => u64::MAX,
         };
-        let mut skipped = false;
+        let mut congested = false;
         for (i, worker) in self.workers.read().iter().enumerate() {
             if mask & (1 << i) == 0 || Some(i) == from {
                 continue;
             }
             if worker.backlog.fetch_add(1, Ordering::Relaxed) > MAX_BACKLOG {
                 worker.backlog.fetch_sub(1, Ordering::Relaxed);
-                skipped = true;
+                congested = true;
                 continue;
             }
             worker.room_server.do_send(RoomDelivery::Broadcast(broadcast.clone()));
         }
-        skipped
+        Spread { congested, everywhere: true }
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     outbound::{Class, WhenFull},
     ports::{Broadcast, History, RoomBus},
     presence_tracker::PresenceSettings,
+    redis::RedisLink,
     relay::Relay,
     session::{EngineSettings, Grants, HeartbeatSettings, Identity, engine::registry::Registry},
 };
@@ -114,6 +115,8 @@ pub struct Shared {
     pub relay: Arc<Relay>,
     /// Connects them, with those of other nodes where there are any.
     pub bus: Arc<dyn RoomBus>,
+    /// The link to Redis; none on a single node.
+    pub link: Option<RedisLink>,
     /// The Socket.IO connections.
     pub engines: Arc<Registry>,
     /// The formats that sessions speak.
@@ -160,7 +163,7 @@ impl Shared {
     /// Hands something volatile to every worker; what a worker that is far behind
     /// does not get is counted.
     pub(crate) fn relay_all(&self, broadcast: &Broadcast) {
-        if self.bus.broadcast(broadcast, None) {
+        if self.bus.broadcast(broadcast, None).congested {
             self.metrics.dropped.with_label_values(&["congested"]).inc();
         }
     }

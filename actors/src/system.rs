@@ -32,6 +32,7 @@ use crate::{
     outbound::FlushList,
     ports::{Append, Appended, Audience, Broadcast, History, IdempotencyKey, Page, Range, RoomBus},
     presence_tracker::PresenceTracker,
+    redis::RedisLink,
     relay::Relay,
     room_server::RoomServer,
     session::{SessionHandle, WorkerLink},
@@ -58,6 +59,8 @@ pub struct Parts {
     pub relay: Arc<Relay>,
     /// Connects them, with those of other nodes where there are any.
     pub bus: Arc<dyn RoomBus>,
+    /// The link to Redis; none on a single node.
+    pub link: Option<RedisLink>,
     /// The formats that sessions may speak, besides those of Socket.IO namespaces.
     pub formats: Vec<Format>,
 }
@@ -98,6 +101,7 @@ impl Hub {
             history: parts.history,
             relay: parts.relay,
             bus: parts.bus,
+            link: parts.link,
             engines: Arc::default(),
             formats: Formats::new(parts.formats),
             tracker: OnceLock::new(),
@@ -282,5 +286,8 @@ impl Hub {
     /// Stores what was taken and closes the history.
     pub async fn close(&self) {
         self.shared.history.close().await;
+        if let Some(link) = &self.shared.link {
+            link.close();
+        }
     }
 }

@@ -183,6 +183,18 @@ sections! {
         redis_url: Option<ServiceUrl> = None, Kind::Url;
         /// Whether the node is not ready while Redis is away.
         required: bool = true, Kind::Bool;
+        /// Certificates (PEM) of who signs those of Redis; none: those that the system trusts.
+        tls_ca: Option<PathBuf> = None, Kind::Path { optional: true };
+        /// What every key and channel in Redis begins with. The same on every node.
+        key_prefix: String = "hubbub:".to_owned(), Kind::Text { optional: false };
+        /// How long an answer of Redis may take, in milliseconds.
+        response_timeout_ms: u64 = 2 * SECOND, Kind::integer(10, HOUR);
+        /// How long opening a connection to Redis may take, in milliseconds.
+        connect_timeout_ms: u64 = 2 * SECOND, Kind::integer(10, HOUR);
+        /// How long a publish may wait while Redis is away, in milliseconds.
+        queue_timeout_ms: u64 = 10 * SECOND, Kind::integer(1, HOUR);
+        /// Replicas that must have a message before it is acknowledged.
+        min_replicas: u32 = 0, Kind::integer(0, 16);
     }
 
     /// Section `presence`: who is online and who types.

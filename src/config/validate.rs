@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use hubbub_actors::redis::address::Address;
+
 use super::problem::{Problem, Warning};
 use super::values::{HistoryStore, RoomPolicy, Secret, ServiceUrl};
 use super::vocabulary::{self, Wire};
@@ -258,8 +260,16 @@ fn queues(config: &Config, found: &mut Findings) {
 
 fn stores(config: &Config, found: &mut Findings) {
     let url = config.cluster.redis_url.as_ref();
-    let schemes = ["redis", "rediss", "redis+cluster", "redis+sentinel"];
-    found.url("cluster.redis_url", url, &schemes);
+    if let Some(url) = url
+        && let Err(reason) = Address::parse(url.expose())
+    {
+        found.problem("cluster.redis_url", reason);
+    }
+    found.file("cluster.tls_ca", config.cluster.tls_ca.as_deref());
+    let prefix = &config.cluster.key_prefix;
+    if prefix.contains(['{', '}']) || prefix.chars().any(char::is_whitespace) {
+        found.problem("cluster.key_prefix", "it must have no braces and no spaces");
+    }
     match (config.history.store, url) {
         (HistoryStore::Redis, None) => {
             found.problem("history.store", "\"redis\" needs cluster.redis_url");

@@ -193,5 +193,9 @@ pub async fn ready(state: web::Data<HttpState>) -> Result<HttpResponse, ApiError
     if state.hub.shared().is_draining() {
         return Err(HubError::unavailable("the node is draining").into());
     }
+    let required = state.config.cluster.required;
+    if required && state.hub.shared().link.as_ref().is_some_and(|link| !link.is_up()) {
+        return Err(HubError::unavailable("Redis is away").into());
+    }
     Ok(HttpResponse::Ok().json(Word { status: "ready" }))
 }

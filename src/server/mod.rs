@@ -1,5 +1,6 @@
 //! A node from start to end: listens, serves, drains on SIGTERM, closes its store.
 
+mod fleet;
 mod wiring;
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
@@ -57,11 +58,9 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
     let dev_secret = config.development().then(Secret::random);
     let verifier = Verifier::from_config(&config.auth, dev_secret.as_ref())
         .map_err(|e| format!("auth: {e}"))?;
-    if config.cluster.redis_url.is_some() {
-        return Err("cluster.redis_url is set, but this version runs one node only".into());
-    }
+    let fleet = fleet::start(&config, &registry)?;
     let relay = Arc::new(Relay::default());
-    let history = wiring::history(&config, &relay, &metrics)?;
+    let (history, bus) = wiring::history(&config, fleet.as_ref(), &relay, &metrics)?;
     let tokens = wiring::Tokens::new(verifier, clock.clone(), &metrics.token_refusals);
     let policy = wiring::policy(&config, &metrics);
     let hub = Hub::start(Parts {
@@ -72,8 +71,9 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
         authenticator: Arc::new(tokens),
         policy,
         history,
-        bus: relay.clone(),
+        bus,
         relay,
+        link: fleet.map(|fleet| fleet.link),
         formats: wiring::formats(&config)?,
     });
     let (listener, address) = listen(config.server.listen)

@@ -9,7 +9,7 @@ use hubbub_actors::{
     memory::MemoryHistory,
     metrics::Metrics,
     outbound::WhenFull,
-    ports::History,
+    ports::{History, RoomBus},
     presence_tracker::PresenceSettings,
     relay::Relay,
     session::{EngineSettings, Grants, HeartbeatSettings, Identity},
@@ -23,6 +23,7 @@ use hubbub_protocol::{
 
 use prometheus::IntCounterVec;
 
+use super::fleet::Fleet;
 use crate::{
     auth::{TokenError, Verifier},
     config::{
@@ -110,12 +111,17 @@ pub fn late_vocabularies(config: &Config) -> Vec<String> {
     names
 }
 
-/// Opens the history that the configuration asks for. Fails with a sentence.
+/// The history of rooms, and what connects the room servers.
+pub type Rooms = (Arc<dyn History>, Arc<dyn RoomBus>);
+
+/// Opens the history that the configuration asks for, and what connects the room
+/// servers. Fails with a sentence.
 pub fn history(
     config: &Config,
+    fleet: Option<&Fleet>,
     relay: &Arc<Relay>,
     metrics: &Metrics,
-) -> Result<Arc<dyn History>, String> {
+) -> Result<Rooms, String> {
     let bounds = HistoryConfig {
         max_messages: usize::try_from(config.history.max_messages).unwrap_or(usize::MAX),
         ttl_ms: config.history.ttl_ms,
@@ -125,15 +131,19 @@ pub fn history(
         max_rooms: config.rooms.max_rooms.saturating_mul(2),
     };
     match config.history.store {
-        config::HistoryStore::Memory => Ok(Arc::new(MemoryHistory::new(bounds, relay.clone()))),
+        config::HistoryStore::Memory => {
+            Ok((Arc::new(MemoryHistory::new(bounds, relay.clone())), relay.clone()))
+        }
         config::HistoryStore::Embedded => {
             let observer = Arc::new(Observer(metrics.clone()));
             EmbeddedHistory::open(&config.history.path, bounds, relay.clone(), observer)
-                .map(|history| Arc::new(history) as Arc<dyn History>)
+                .map(|history| (Arc::new(history) as Arc<dyn History>, relay.clone() as _))
                 .map_err(|e| format!("the history cannot be opened: {e}"))
         }
         config::HistoryStore::Redis => {
-            Err("history.store = \"redis\" is not in this version; use embedded".into())
+            let fleet = fleet.ok_or("history.store = \"redis\" needs cluster.redis_url")?;
+            let observer = Arc::new(Observer(metrics.clone()));
+            Ok(fleet.connect(config, bounds, relay, observer))
         }
     }
 }

@@ -55,6 +55,23 @@ impl Handshake {
         Self { target: "/ws".into(), headers, small: false, after: Vec::new() }
     }
 
+    /// Another path and query than `/ws`.
+    pub fn target(mut self, target: &str) -> Self {
+        self.target = target.into();
+        self
+    }
+
+    /// Opens it if somebody is there, answers in time, and takes it.
+    pub fn try_open(self, address: SocketAddr, within: Duration) -> Option<Ws> {
+        let mut stream = TcpStream::connect_timeout(&address, within).ok()?;
+        stream.set_nodelay(true).ok()?;
+        stream.set_read_timeout(Some(within)).ok()?;
+        stream.set_write_timeout(Some(SOON)).ok()?;
+        stream.write_all(self.head(&address.to_string()).as_bytes()).ok()?;
+        let (answer, buffer) = read_answer(&mut stream, false).ok()?;
+        (answer.status == 101).then(|| Ws::new(stream, answer, buffer))
+    }
+
     /// The token as `?token=`.
     pub fn query_token(mut self, token: &str) -> Self {
         self.target = format!("/ws?token={token}");
@@ -131,16 +148,7 @@ impl Handshake {
             return Err(answer);
         }
         assert_eq!(answer.header("sec-websocket-accept"), Some(ACCEPT));
-        Ok(Ws {
-            stream,
-            answer,
-            buffer,
-            kept: VecDeque::new(),
-            end: None,
-            requests: 0,
-            auto_pong: true,
-            pings: 0,
-        })
+        Ok(Ws::new(stream, answer, buffer))
     }
 }
 
@@ -169,6 +177,24 @@ pub struct Ws {
 }
 
 impl Ws {
+    fn new(stream: TcpStream, answer: Answer, buffer: Vec<u8>) -> Self {
+        Self {
+            stream,
+            answer,
+            buffer,
+            kept: VecDeque::new(),
+            end: None,
+            requests: 0,
+            auto_pong: true,
+            pings: 0,
+        }
+    }
+
+    /// How the connection ended, if it did.
+    pub fn ended(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
     /// Sends bytes as they are. Whether the hub still takes them is not asked.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);

@@ -128,7 +128,10 @@ impl Address {
                 let hosts = parse_hosts(hosts, 26379)?;
                 (Target::Sentinel { hosts, master: master.into(), login }, parse_db(db)?)
             }
-            _ => return Err(format!("{scheme}:// is none of {}", SCHEMES.join(", "))),
+            _ => {
+                let known = SCHEMES.map(|scheme| format!("{scheme}://")).join(", ");
+                return Err(format!("{scheme}:// is none of {known}"));
+            }
         };
         Ok(Self { target, tls, login, db })
     }

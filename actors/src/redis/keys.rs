@@ -34,7 +34,7 @@ impl RoomKeys {
         format!("{}{end}", self.start)
     }
 
-    /// Hash: epoch, head, when the newest record was taken.
+    /// Hash: epoch, head, id of the newest record, when it was taken.
     pub fn state(&self) -> String {
         self.with("state")
     }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_rt::ArbiterHandle;
 use parking_lot::RwLock;
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use tokio::sync::{Notify, watch};
@@ -158,6 +159,7 @@ struct Inner {
     config: LinkConfig,
     connector: Arc<Connector>,
     runtime: tokio::runtime::Handle,
+    arbiter: ArbiterHandle,
     connection: RwLock<Option<MultiplexedConnection>>,
     state: watch::Sender<LinkState>,
     /// Wakes the supervisor: the connection for commands may be gone.
@@ -191,12 +193,26 @@ impl RedisLink {
             channels_up: false,
         });
         let (ending, mut ended) = watch::channel(false);
+        let handle = runtime.handle().clone();
+        let (tell, arbiter) = std::sync::mpsc::sync_channel(1);
+        std::thread::Builder::new()
+            .name("redis".into())
+            .spawn(move || {
+                let system = actix_rt::System::with_tokio_rt(move || runtime);
+                // The receiver waits for it below.
+                let _ = tell.send(actix_rt::System::current().arbiter().clone());
+                system
+                    .block_on(async { while !*ended.borrow() && ended.changed().await.is_ok() {} });
+            })
+            .map_err(|e| format!("cannot start the thread of Redis: {e}"))?;
+        let arbiter = arbiter.recv().map_err(|_| "the thread of Redis ended".to_owned())?;
         let connector = Arc::new(Connector::new(&config));
         let (subscriber, channels) = Subscriber::new();
         let inner = Arc::new(Inner {
             config,
             connector,
-            runtime: runtime.handle().clone(),
+            runtime: handle.clone(),
+            arbiter,
             connection: RwLock::default(),
             state,
             suspect: Notify::new(),
@@ -204,21 +220,13 @@ impl RedisLink {
             observer,
             ending,
         });
-        runtime.spawn(inner.clone().supervise());
+        handle.spawn(inner.clone().supervise());
         let hearing = inner.clone();
-        runtime.spawn(async move {
+        handle.spawn(async move {
             let notify = |change| hearing.channels_changed(change);
             let pause = || Backoff::new(hearing.config.max_backoff);
             hearing.subscriber.run(channels, &hearing.connector, pause, notify).await;
         });
-        std::thread::Builder::new()
-            .name("redis".into())
-            .spawn(move || {
-                runtime
-                    .block_on(async { while !*ended.borrow() && ended.changed().await.is_ok() {} });
-                runtime.shutdown_background();
-            })
-            .map_err(|e| format!("cannot start the thread of Redis: {e}"))?;
         Ok(Self { inner })
     }
 
@@ -246,6 +254,12 @@ impl RedisLink {
     /// link.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.inner.runtime.spawn(future);
+    }
+
+    /// Where actors that talk to Redis a lot are started, so that no message has to
+    /// wake another thread.
+    pub fn arbiter(&self) -> ArbiterHandle {
+        self.inner.arbiter.clone()
     }
 
     /// Runs a command. Fails at once while Redis is away.

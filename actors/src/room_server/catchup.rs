@@ -32,6 +32,8 @@ use crate::{
 enum Start {
     /// Wherever the room stands when it becomes live.
     Here,
+    /// The room cannot be heard on this node now.
+    Refused,
     /// At a position, after these records.
     At { position: Position, recovered: bool, messages: Vec<Arc<Stored>>, more: bool },
 }
@@ -91,7 +93,13 @@ impl RoomServer {
         let known = self.table.room(&seat.room).and_then(|r| r.position).is_some();
         let (shared, asked) = (self.shared.clone(), seat.room.clone());
         let outbound = seat.session.connection.outbound.clone();
+        let opening = self.openings.get(&seat.room).cloned();
         let prepare = async move {
+            if let Some(opening) = opening
+                && !opening.heard().await
+            {
+                return (Start::Refused, MembersPage::default());
+            }
             let start = match since {
                 None if known => Start::Here,
                 since => find_start(&shared, &asked, since).await,
@@ -140,6 +148,13 @@ impl RoomServer {
         if !self.holds(&seat) {
             return seat.session.reply(reply, &Err(gone()));
         }
+        if matches!(start, Start::Refused) {
+            self.exit(&seat.room, &seat.session);
+            self.shared.tell_tracker(PresenceUpdate::MemberLeft(seat.session.clone(), seat.room));
+            let e = HubError::unavailable("Redis is away, so the room cannot be joined; try again");
+            return seat.session.reply(reply, &Err(e));
+        }
+        self.openings.remove(&seat.room);
         let start = match start {
             Start::Here => {
                 let position = self.table.room(&seat.room).and_then(|r| r.position);
@@ -283,6 +298,11 @@ impl RoomServer {
             ctx.run_later(again, move |act, ctx| act.repair(room, after, ctx));
             return;
         };
+        let at = self.table.room(&room).and_then(|r| r.position);
+        if at.is_some_and(|at| at.epoch == page.head.epoch && page.oldest > at.offset + 1) {
+            // What is missing was trimmed.
+            return self.find_anew(room, ctx);
+        }
         let (fresh, more) = self.table.repaired(&room, page.head, page.records, page.has_more);
         for record in fresh {
             self.hand_out_stored(record);
@@ -290,6 +310,58 @@ impl RoomServer {
         if more {
             let at = self.table.room(&room).and_then(|r| r.position).map_or(0, |p| p.offset);
             self.repair(room, at, ctx);
+        }
+    }
+
+    /// Reads the newest messages of a room whose members lack some that are gone.
+    fn find_anew(&mut self, room: RoomName, ctx: &mut Context<Self>) {
+        let (history, asked) = (self.shared.history.clone(), room.clone());
+        let page = async move { history.read(&asked, Range::Newest, DEFAULT_PAGE).await };
+        ctx.spawn(page.into_actor(self).map(move |page, act, ctx| {
+            act.contained(ctx, |act, ctx| match act.page(page, "starting over", &room) {
+                Some(page) => act.start_over(room, Arc::new(page), ctx),
+                None => {
+                    let again = std::time::Duration::from_millis(200);
+                    ctx.run_later(again, move |act, ctx| act.find_anew(room, ctx));
+                }
+            });
+        }));
+    }
+
+    /// Messages of a room are gone that its members were not given: they are told
+    /// so, as if they joined anew, and go on from where it stands.
+    pub(super) fn start_over(&mut self, room: RoomName, page: Arc<Page>, ctx: &mut Context<Self>) {
+        if !self.table.hold(&room) {
+            return;
+        }
+        let (shared, asked) = (self.shared.clone(), room.clone());
+        let members = async move { list_members(&shared, asked).await };
+        ctx.spawn(members.into_actor(self).map(move |members, act, ctx| {
+            act.contained(ctx, |act, ctx| act.started_over(room, &page, members, ctx));
+        }));
+    }
+
+    fn started_over(
+        &mut self,
+        room: RoomName,
+        page: &Page,
+        members: MembersPage,
+        ctx: &mut Context<Self>,
+    ) {
+        let (told, more) = self.table.start_over(&room, page.head);
+        let joined = Event::Joined(Joined {
+            room: room.clone(),
+            position: page.head,
+            members: members.members.into(),
+            member_count: members.count,
+            recovered: false,
+            messages: page.records.clone(),
+        });
+        for session in told {
+            session.tell(&joined);
+        }
+        if more {
+            self.repair(room, page.head.offset, ctx);
         }
     }
 

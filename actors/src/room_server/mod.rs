@@ -35,7 +35,7 @@ use self::{
 use crate::{
     contain::contain,
     messages::{GetSessions, PresenceUpdate, RoomDelivery, RoomRequest},
-    ports::{Append, Audience, Broadcast, IdempotencyKey},
+    ports::{Append, Audience, Broadcast, IdempotencyKey, Opening},
     session::SessionHandle,
     shared::Shared,
 };
@@ -54,6 +54,8 @@ pub struct RoomServer {
     /// that who joins and publishes in one breath hears itself.
     held: HashMap<(SessionId, RoomName), Vec<RoomRequest>>,
     held_count: usize,
+    /// Rooms that this node does not hear yet.
+    openings: HashMap<RoomName, Opening>,
     /// Who sent what is on its way through the store.
     origins: Origins,
 }
@@ -77,6 +79,7 @@ impl RoomServer {
                 table: RoomTable::default(),
                 held: HashMap::new(),
                 held_count: 0,
+                openings: HashMap::new(),
                 origins: Origins::default(),
             }
         })
@@ -151,6 +154,8 @@ impl RoomServer {
     fn attach(&mut self, session: Arc<SessionHandle>) {
         let personal = RoomName::personal(&session.user);
         self.enter(&personal, &session);
+        // What is stored from now on comes, if late: nothing is read that it must follow.
+        self.openings.remove(&personal);
         self.table.go_live(&personal, session.id, None);
         if self.shared.format(session.format).hears_everybody() {
             let everybody = RoomName::everybody();
@@ -188,11 +193,14 @@ impl RoomServer {
     /// Puts a session into a room of the table and hears the room.
     fn enter(&mut self, room: &RoomName, session: &Arc<SessionHandle>) -> Joining {
         let joining = self.table.join(room, session.id, session.clone());
-        if joining == Joining::First
-            && self.shared.bus.subscribe(room, self.worker)
-            && !room.is_reserved()
-        {
-            self.shared.metrics.rooms.inc();
+        if joining == Joining::First {
+            let subscription = self.shared.bus.subscribe(room, self.worker);
+            if subscription.first && !room.is_reserved() {
+                self.shared.metrics.rooms.inc();
+            }
+            if let Some(opening) = subscription.opening {
+                self.openings.insert(room.clone(), opening);
+            }
         }
         joining
     }
@@ -209,11 +217,11 @@ impl RoomServer {
                 session.reply(&reply, &Err(e));
             }
         }
-        if self.table.leave(room, session.id).1
-            && self.shared.bus.unsubscribe(room, self.worker)
-            && !room.is_reserved()
-        {
-            self.shared.metrics.rooms.dec();
+        if self.table.leave(room, session.id).1 {
+            self.openings.remove(room);
+            if self.shared.bus.unsubscribe(room, self.worker) && !room.is_reserved() {
+                self.shared.metrics.rooms.dec();
+            }
         }
     }
 
@@ -308,10 +316,14 @@ impl RoomServer {
             except_user: None,
         };
         self.hand_out(&broadcast, Some(session.id));
-        if self.shared.bus.broadcast(&broadcast, Some(self.worker)) {
+        let spread = self.shared.bus.broadcast(&broadcast, Some(self.worker));
+        if spread.congested {
             self.shared.metrics.dropped.with_label_values(&["congested"]).inc();
         }
-        if reply.is_some() {
+        if !spread.everywhere {
+            let e = HubError::unavailable("Redis is away: only members on this node were told");
+            session.reply(reply, &Err(e));
+        } else if reply.is_some() {
             session.reply(reply, &Ok(answer));
         }
     }
@@ -453,7 +465,7 @@ impl Handler<RoomDelivery> for RoomServer {
         let shared = self.shared.clone();
         let count = match &delivery {
             RoomDelivery::Stored(records) => records.len(),
-            RoomDelivery::Broadcast(_) => 1,
+            RoomDelivery::Broadcast(_) | RoomDelivery::Reset(..) => 1,
         };
         let step = || match delivery {
             RoomDelivery::Stored(records) => {
@@ -462,6 +474,7 @@ impl Handler<RoomDelivery> for RoomServer {
                 }
             }
             RoomDelivery::Broadcast(broadcast) => self.hand_out(&broadcast, None),
+            RoomDelivery::Reset(room, page) => self.start_over(room, page, ctx),
         };
         let done = contain(&shared, "room_server", step);
         self.backlog.fetch_sub(count, Ordering::Relaxed);

@@ -56,6 +56,15 @@ impl<M> Room<M> {
         Self { members: Members::default(), position: None, repairing: None, recent: None }
     }
 
+    /// Stands at a position of another history.
+    fn forget(&mut self, at: Position) {
+        self.recent = None;
+        for (_, member) in self.members.iter_mut() {
+            member.cursor = 0;
+        }
+        self.position = Some(at);
+    }
+
     fn remember(&mut self, record: Arc<Stored>) {
         let recent = self.recent.get_or_insert_default();
         recent.bytes += record.record.body.len();
@@ -234,13 +243,14 @@ impl<M> RoomTable<M> {
                 room.repairing = Some(new.offset);
                 Accept::Gap(at.offset)
             }
+            Some(at) if at.epoch != new.epoch && new.offset > 1 => {
+                // A new history began, and its beginning was not seen.
+                room.repairing = Some(new.offset);
+                Accept::Gap(0)
+            }
             Some(at) if at.epoch != new.epoch => {
                 // A new history began: positions of the old one mean nothing.
-                room.recent = None;
-                for (_, member) in room.members.iter_mut() {
-                    member.cursor = 0;
-                }
-                room.position = Some(new);
+                room.forget(new);
                 room.remember(record.clone());
                 Accept::Deliver
             }
@@ -265,6 +275,10 @@ impl<M> RoomTable<M> {
         let Some(entry) = self.rooms.get_mut(room) else { return (Vec::new(), false) };
         let Some(seen) = entry.repairing.take() else { return (Vec::new(), false) };
         let mut fresh = Vec::with_capacity(records.len());
+        if entry.position.is_some_and(|at| at.epoch != head.epoch) {
+            // Positions of the older history mean nothing.
+            entry.forget(Position { offset: 0, ..head });
+        }
         for record in records {
             let known = entry
                 .position
@@ -287,6 +301,35 @@ impl<M> RoomTable<M> {
             entry.repairing = Some(if late { at.max(head.offset) } else { seen });
         }
         (fresh, more)
+    }
+
+    /// From now on nothing is handed out in a room before it
+    /// [starts over](Self::start_over); says whether somebody is in it.
+    pub fn hold(&mut self, room: &RoomName) -> bool {
+        let Some(entry) = self.rooms.get_mut(room) else { return false };
+        entry.repairing.get_or_insert(0);
+        true
+    }
+
+    /// Goes on from a position, whatever the members lack: gives the live ones, who
+    /// are to be told, and whether more must be read above the position.
+    pub fn start_over(&mut self, room: &RoomName, head: Position) -> (Vec<M>, bool)
+    where
+        M: Clone,
+    {
+        let Some(entry) = self.rooms.get_mut(room) else { return (Vec::new(), false) };
+        let seen = entry.repairing.take().unwrap_or(0);
+        entry.forget(head);
+        let mut live = Vec::new();
+        for (_, member) in entry.members.iter_mut().filter(|(_, m)| m.live) {
+            member.cursor = head.offset;
+            live.push(member.who.clone());
+        }
+        let more = seen > head.offset;
+        if more {
+            entry.repairing = Some(seen);
+        }
+        (live, more)
     }
 
     /// Starts over with the same members and positions, after a panic: every

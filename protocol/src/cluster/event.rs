@@ -36,6 +36,7 @@ const OFFSET: u8 = 11;
 const MESSAGE: u8 = 12;
 const TITLE: u8 = 13;
 const BODY: u8 = 14;
+const AUTHOR: u8 = 15;
 
 /// The bytes of an event; none for one that concerns a single session only.
 pub fn encode_event(event: &Event) -> Option<Vec<u8>> {
@@ -60,6 +61,7 @@ pub fn encode_event(event: &Event) -> Option<Vec<u8>> {
             w.text(STATUS, e.status.as_str());
             w.number(SOCKETS, e.socket_count as u64);
             w.number(TIMESTAMP, e.timestamp.0);
+            w.some_text(NODE, e.node.as_deref());
         }
         Event::Typing(e) => {
             let mut w = start(&mut out, TYPING);
@@ -74,6 +76,7 @@ pub fn encode_event(event: &Event) -> Option<Vec<u8>> {
             w.text(STATUS, e.status.as_str());
             w.number(SOCKETS, e.socket_count as u64);
             w.number(TIMESTAMP, e.timestamp.0);
+            w.some_text(USERNAME, e.username.as_deref());
         }
         Event::Receipt(e) => {
             let mut w = start(&mut out, RECEIPT);
@@ -84,6 +87,7 @@ pub fn encode_event(event: &Event) -> Option<Vec<u8>> {
             if let Some(id) = e.message {
                 w.bytes(MESSAGE, id.0.as_bytes());
             }
+            w.some_text(AUTHOR, e.author.as_ref().map(|u| u.as_str()));
         }
         Event::Notification(e) => {
             let mut w = start(&mut out, NOTIFICATION);
@@ -124,6 +128,7 @@ struct Found<'a> {
     message: Option<&'a [u8]>,
     title: Option<&'a [u8]>,
     body: Option<&'a [u8]>,
+    author: Option<&'a [u8]>,
 }
 
 fn need<'a>(value: Option<&'a [u8]>, what: &'static str) -> Result<&'a [u8], DecodeError> {
@@ -133,6 +138,10 @@ fn need<'a>(value: Option<&'a [u8]>, what: &'static str) -> Result<&'a [u8], Dec
 impl Found<'_> {
     fn username(&self) -> Result<Option<std::sync::Arc<str>>, DecodeError> {
         self.username.map(|name| Ok(tlv::text(name, "user name")?.into())).transpose()
+    }
+
+    fn node(&self) -> Result<Option<std::sync::Arc<str>>, DecodeError> {
+        self.node.map(|node| Ok(tlv::text(node, "node")?.into())).transpose()
     }
 
     fn data(&self) -> Result<Option<Box<serde_json::value::RawValue>>, DecodeError> {
@@ -161,6 +170,7 @@ impl Found<'_> {
             status: self.status()?,
             socket_count: self.sockets()?,
             timestamp: self.timestamp()?,
+            node: self.node()?,
         })
     }
 }
@@ -186,6 +196,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<Option<Event>, DecodeError> {
             MESSAGE => &mut f.message,
             TITLE => &mut f.title,
             BODY => &mut f.body,
+            AUTHOR => &mut f.author,
             _ => continue,
         };
         *place = Some(value);
@@ -197,7 +208,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<Option<Event>, DecodeError> {
             username: f.username()?,
             name: tlv::text(need(f.name, "name")?, "name")?.into(),
             data: f.data()?,
-            node: f.node.map(|n| Ok(tlv::text(n, "node")?.into())).transpose()?,
+            node: f.node()?,
             timestamp: f.timestamp()?,
         }),
         USER_JOINED => Event::UserJoined(f.member()?),
@@ -213,6 +224,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<Option<Event>, DecodeError> {
             status: f.status()?,
             socket_count: f.sockets()?,
             timestamp: f.timestamp()?,
+            username: f.username()?,
         }),
         RECEIPT => Event::Receipt(Receipt {
             room: room(need(f.room, "room")?)?,
@@ -224,6 +236,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<Option<Event>, DecodeError> {
                 _ => return Err(DecodeError::Invalid("status")),
             },
             message: f.message.map(|id| Ok(MessageId(tlv::uuid(id, "message id")?))).transpose()?,
+            author: f.author.map(user).transpose()?,
         }),
         NOTIFICATION => Event::Notification(Notification {
             title: tlv::text(need(f.title, "title")?, "title")?.into(),

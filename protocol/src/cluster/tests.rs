@@ -43,6 +43,7 @@ fn events() -> Vec<Event> {
         status: Status::Away,
         socket_count: 300,
         timestamp: Timestamp(5),
+        node: Some("n2".into()),
     };
     let custom = CustomEvent {
         room: Some(room.clone()),
@@ -70,10 +71,12 @@ fn events() -> Vec<Event> {
             status: Status::Offline,
             socket_count: 0,
             timestamp: Timestamp(1),
+            username: Some("Ann".into()),
         }),
         Event::Receipt(Receipt {
             room,
-            user,
+            user: user.clone(),
+            author: Some(user),
             offset: 1 << 40,
             status: ReceiptStatus::Read,
             message: Some(MessageId(uuid::Uuid::from_u128(9))),

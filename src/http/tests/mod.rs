@@ -110,6 +110,7 @@ impl Node {
             policy: RoomPolicy::Open,
             history: Arc::new(history),
             bus: relay.clone(),
+            link: None,
             relay,
             formats: vec![Format::Json],
         });

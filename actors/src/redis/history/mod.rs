@@ -206,7 +206,10 @@ impl History for RedisHistory {
                     self.inner.link.spawn(self.inner.clone().drive(room));
                 }
             }
-            Err((pending, error)) => pending.answer(Err(error)),
+            Err(refused) => {
+                let (pending, error) = *refused;
+                pending.answer(Err(error));
+            }
         }
     }
 

@@ -68,14 +68,14 @@ impl Queue {
 
     /// Puts a publish behind those of its room; says whether the room must be
     /// driven from now on.
-    pub(super) fn push(&self, pending: Pending) -> Result<bool, (Pending, StoreError)> {
+    pub(super) fn push(&self, pending: Pending) -> Result<bool, Box<(Pending, StoreError)>> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err((pending, StoreError::Closed));
+            return Err(Box::new((pending, StoreError::Closed)));
         }
         let too_big = state.bytes > 0 && state.bytes + pending.size() > self.max_bytes;
         if state.len >= self.max_len || too_big {
-            return Err((pending, StoreError::Full));
+            return Err(Box::new((pending, StoreError::Full)));
         }
         state.len += 1;
         state.bytes += pending.size();

@@ -37,7 +37,7 @@ if not epoch then
   epoch, head, at, kept = ARGV[4], 0, 0, 0
 end
 
-local first = head + 1
+local first, last = head + 1, nil
 local reply, envelope = { epoch }, {}
 for i = 1, #KEYS - 2 do
   local key, age = KEYS[2 + i], tonumber(ARGV[4 + 3 * i])
@@ -46,7 +46,7 @@ for i = 1, #KEYS - 2 do
   if used and tonumber(string.match(used, '^%d+')) + age > now then
     reply[1 + i] = used
   else
-    head = head + 1
+    head, last = head + 1, id
     at = math.max(at, now)
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', max, decimal(head) .. '-0', 't', decimal(at), 'r', bytes)
     local value = decimal(at) .. ' ' .. epoch .. ' ' .. decimal(head) .. ' ' .. id
@@ -59,7 +59,7 @@ if #envelope == 0 then
   return reply
 end
 
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'head', decimal(head), 'at', decimal(at))
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'head', decimal(head), 'at', decimal(at), 'last', last)
 
 -- A room that is used no more goes by itself, not before its keys.
 local idle = math.max(ttl, 600000)

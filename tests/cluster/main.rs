@@ -1,0 +1,9 @@
+//! Several hubs and the Redis between them, from the outside.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod load;
+mod order;
+mod rooms;

@@ -1,0 +1,99 @@
+//! Rooms over several nodes: joining, leaving, volatile events, idempotency.
+
+use serde_json::json;
+
+use crate::{load::Fleet, support::*};
+
+#[test]
+fn members_on_two_nodes_are_in_one_room() {
+    let redis = RedisServer::start(&[]);
+    let fleet = Fleet::start(2, &redis.url(), &[]);
+    let (mut ann, mut ben) = (fleet.hubs[0].member("ann", "r"), fleet.hubs[1].member("ben", "r"));
+    let ack = ann.say("r", "hello");
+    let heard = ben.hears("hello");
+    assert_eq!((&heard["id"], &heard["offset"]), (&ack["messageId"], &ack["offset"]));
+    assert_eq!(ann.hears("hello")["id"], ack["messageId"], "the sender's own copy");
+
+    // Volatile events come once, to the sender too.
+    ann.ok(json!({"type": "event", "roomId": "r", "name": "n", "data": 7, "volatile": true}));
+    for session in [&mut ann, &mut ben] {
+        let event = session.expect_kind("event");
+        assert_eq!((&event["name"], &event["data"]), (&json!("n"), &json!(7)));
+    }
+    ann.send(&json!({"type": "typing", "roomId": "r", "isTyping": true}));
+    assert_eq!(ben.expect_kind("typing")["userId"], "ann");
+    ben.say("r", "end");
+    ann.hears("end");
+    ben.hears("end");
+    ann.none_kept("second copy", kind("event"));
+    ben.none_kept("second copy", kind("event"));
+
+    // A key counts on every node.
+    let keyed = json!({"type": "message", "roomId": "r", "content": "once", "key": "k"});
+    let first = ann.ok(keyed.clone());
+    let mut elsewhere = fleet.hubs[1].member("ann", "r");
+    let second = elsewhere.ok(keyed);
+    assert_eq!((&first["messageId"], &first["offset"]), (&second["messageId"], &second["offset"]));
+    ben.hears("once");
+    ben.say("r", "fence");
+    ben.hears("fence");
+    ben.none_kept("second copy", |e| e["content"] == "once");
+
+    // A direct message reaches every session of the user.
+    ben.ok(json!({"type": "direct", "userId": "ann", "content": "psst"}));
+    for session in [&mut ann, &mut elsewhere] {
+        assert_eq!(session.expect_kind("direct")["content"], "psst");
+    }
+
+    // Everyone is everyone on every node.
+    fleet.hubs[0]
+        .api()
+        .post("/api/broadcast", &json!({"event": "all", "content": "x"}))
+        .expect(202);
+    for session in [&mut ann, &mut ben] {
+        session.expect("the broadcast", |e| e["type"] == "event" && e["name"] == "all");
+    }
+}
+
+#[test]
+fn a_room_is_heard_only_where_it_has_members() {
+    let redis = RedisServer::start(&[]);
+    let fleet = Fleet::start(2, &redis.url(), &[]);
+    let channels = || redis.command(&["PUBSUB", "NUMSUB", "hubbub:{r}:news"]);
+    assert!(channels().ends_with(":0\r\n"), "{}", channels());
+    let mut ann = fleet.hubs[0].member("ann", "r");
+    assert!(channels().ends_with(":1\r\n"), "{}", channels());
+    ann.ok(json!({"type": "leave", "roomId": "r"}));
+    let mut again = fleet.hubs[0].member("ben", "r");
+    assert!(channels().ends_with(":1\r\n"), "it is left with a delay: {}", channels());
+    again.say("r", "x");
+    again.hears("x");
+}
+
+#[test]
+fn who_joins_while_others_publish_misses_nothing() {
+    let redis = RedisServer::start(&[]);
+    let fleet = Fleet::start(2, &redis.url(), &[]);
+    let mut ann = fleet.hubs[0].member("ann", "r0");
+    for n in 0..40 {
+        let room = format!("r{n}");
+        if n > 0 {
+            ann.join(&room);
+        }
+        // Under way while the other node begins to hear the room.
+        for m in 0..5 {
+            ann.ask(json!({"type": "message", "roomId": room, "content": format!("{n}-{m}")}));
+        }
+        let mut ben = fleet.hubs[1].ws("ben");
+        let joined = ben.join(&room);
+        ann.say(&room, &format!("{n}-last"));
+        let mut offset = joined["offset"].as_u64().unwrap();
+        while offset < 6 {
+            let message = ben.expect("a message of the room", |e| {
+                e["type"] == "message" && e["roomId"] == room.as_str()
+            });
+            offset += 1;
+            assert_eq!(message["offset"], offset, "nothing is skipped: {message}");
+        }
+    }
+}
