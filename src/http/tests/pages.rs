@@ -38,7 +38,7 @@ async fn the_page_is_there_in_development_mode_alone() {
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
              img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         );
-        assert!(bytes(response).await.len() > 1000);
+        assert!(bytes(response).await.len() > 500);
         let (status, refused) = prod.open(TestRequest::get().uri(path)).await;
         assert_eq!((status, refusal(&refused).0), (StatusCode::NOT_FOUND, "not_found"));
     }
