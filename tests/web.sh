@@ -38,5 +38,4 @@ run web verify
 run tests browser
 run tests socketio
 run tests seeds
-run tests seeds
 echo "-- all passed in $SECONDS s"
