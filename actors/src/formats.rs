@@ -7,7 +7,8 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use hubbub_protocol::wire::{Format, FormatId};
+use bytestring::ByteString;
+use hubbub_protocol::wire::{Format, FormatId, socketio::MAIN_NAMESPACE};
 use parking_lot::{Mutex, RwLock};
 
 /// Most formats that come and go, at a time.
@@ -33,6 +34,16 @@ pub struct FormatLease {
     pub id: FormatId,
     name: Box<str>,
     formats: Arc<Formats>,
+}
+
+impl FormatLease {
+    /// The Socket.IO namespace that it is for.
+    pub fn namespace(&self) -> ByteString {
+        match &*self.formats.get(self.id) {
+            Format::SocketIo { namespace, .. } => namespace.clone(),
+            Format::Json | Format::JsonVocabulary(_) => ByteString::from_static(MAIN_NAMESPACE),
+        }
+    }
 }
 
 impl Formats {

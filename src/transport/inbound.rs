@@ -29,7 +29,7 @@ thread_local! {
 pub struct Inbound<S> {
     pub(super) socket: Rc<S>,
     /// What came with the handshake.
-    pub(super) first: Option<Bytes>,
+    pub(super) first: Option<Box<Bytes>>,
     pub(super) guard: FrameGuard,
     pub(super) connection: Arc<Connection>,
     /// Set by the driver at each turn; taken by a full piece.
@@ -67,7 +67,7 @@ impl<S: Socket> Stream for Inbound<S> {
             return Poll::Ready(None);
         }
         if let Some(first) = this.first.take() {
-            return Poll::Ready(Some(Ok(this.inspect(first))));
+            return Poll::Ready(Some(Ok(this.inspect(*first))));
         }
         if !this.turn.get() {
             cx.waker().wake_by_ref();

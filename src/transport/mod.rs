@@ -313,7 +313,7 @@ impl Transport {
         let turn = Rc::new(Cell::new(true));
         let inbound = Inbound {
             socket: socket.clone(),
-            first,
+            first: first.map(Box::new),
             guard: FrameGuard::new(max as u64),
             connection,
             turn: turn.clone(),

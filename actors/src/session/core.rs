@@ -34,7 +34,7 @@ pub struct SessionCore {
     pub(super) format: FormatId,
     pub(super) rate: Rate,
     /// What is left of a batch while one of its commands is waited for.
-    pub(super) batched: VecDeque<Request>,
+    pub(super) batched: Option<Box<VecDeque<Request>>>,
     pub(super) open: Option<Arc<SessionHandle>>,
     /// The room in which the client was last said to type.
     pub(super) typing: Option<RoomName>,
@@ -56,7 +56,7 @@ impl SessionCore {
             id: SessionId(uuid::Uuid::now_v7()),
             connection,
             format,
-            batched: VecDeque::new(),
+            batched: None,
             open: None,
             typing: None,
         }

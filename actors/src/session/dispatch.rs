@@ -128,7 +128,7 @@ impl SessionCore {
 
     /// Each command is answered by itself and counts by itself against the rate.
     fn batch(&mut self, requests: Vec<Request>, reply: &ReplyId, taken: Instant) -> Option<Wait> {
-        self.batched = requests.into();
+        self.batched = Some(Box::new(requests.into()));
         let wait = self.go_on(taken);
         if let Some(handle) = &self.open {
             handle.reply(reply, &Ok(Reply::Done));
@@ -138,7 +138,7 @@ impl SessionCore {
 
     /// Handles what is left of a batch, up to a command that has to be waited for.
     pub(super) fn go_on(&mut self, taken: Instant) -> Option<Wait> {
-        while let Some(request) = self.batched.pop_front() {
+        while let Some(request) = self.batched.as_mut().and_then(|batch| batch.pop_front()) {
             if self.rate.check() != Passage::Free {
                 let e = HubError::new(ErrorCode::RateLimited, "too many requests; slow down");
                 self.refuse(&request.reply, e);
@@ -267,7 +267,9 @@ impl SessionCore {
             if let Some(wait) = self.join(handle, join, &ReplyId::None)? {
                 // It goes on once that is decided.
                 let command = Ok(Command::Publish(Publish { join: false, ..publish }));
-                self.batched.push_front(Request { reply: reply.clone(), command });
+                self.batched
+                    .get_or_insert_default()
+                    .push_front(Request { reply: reply.clone(), command });
                 return Ok(Some(wait));
             }
         }

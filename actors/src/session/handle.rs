@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use bytestring::ByteString;
 use hubbub_protocol::{
     close::CloseCode,
     error::{ErrorCode, HubError},
@@ -77,9 +76,7 @@ pub enum Wire {
     /// One namespace on an Engine.IO connection whose queue it shares. Its
     /// heartbeat is that connection's.
     Namespace {
-        /// The namespace.
-        name: ByteString,
-        /// Its format, for as long as the session may speak.
+        /// Its format, for as long as the session may speak; it knows the name.
         lease: Arc<FormatLease>,
     },
 }
@@ -186,8 +183,9 @@ impl Connection {
         match &self.wire {
             Wire::Json => return self.outbound.close(code),
             Wire::Engine => {}
-            Wire::Namespace { name, .. } if !code.reconnect() => {
-                let bye = socketio::engine_frame(|out| socketio::write_disconnect(out, name));
+            Wire::Namespace { lease } if !code.reconnect() => {
+                let name = lease.namespace();
+                let bye = socketio::engine_frame(|out| socketio::write_disconnect(out, &name));
                 self.outbound.push(&Frame::text(bye.as_bytes()), Class::Reply);
             }
             Wire::Namespace { .. } => {}

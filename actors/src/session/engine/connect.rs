@@ -113,7 +113,7 @@ impl Engine {
         let format = lease.id;
         let now = shared.clock.now();
         let connection = Arc::new(Connection::new(
-            Wire::Namespace { name: namespace.clone(), lease },
+            Wire::Namespace { lease },
             self.connection.outbound.clone(),
             self.connection.peer,
             now,
