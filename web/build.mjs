@@ -6,10 +6,10 @@ const root = import.meta.dirname;
 const out = process.argv[2] ?? `${root}/dist`;
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
-copyFileSync(`${root}/src/index.html`, `${out}/index.html`);
+for (const page of ['index', 'ops']) copyFileSync(`${root}/src/${page}.html`, `${out}/${page}.html`);
 await build({
   absWorkingDir: root,
-  entryPoints: { chat: 'src/chat/main.tsx' },
+  entryPoints: { chat: 'src/chat/main.tsx', ops: 'src/ops/main.tsx' },
   outdir: out,
   bundle: true,
   minify: true,
@@ -28,8 +28,9 @@ await build({
 });
 await build({
   absWorkingDir: root,
-  entryPoints: { chat: 'src/chat.css' },
+  entryPoints: { chat: 'src/chat.css', ops: 'src/ops.css' },
   outdir: out,
+  bundle: true,
   minify: true,
   target: ['chrome111', 'firefox113', 'safari16.2'],
   charset: 'utf8',

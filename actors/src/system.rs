@@ -34,7 +34,10 @@ use crate::{
     presence_tracker::PresenceTracker,
     redis::RedisLink,
     relay::Relay,
-    room_server::RoomServer,
+    room_server::{
+        RoomServer,
+        look::{LookAtRoom, MemberLook},
+    },
     session::{SessionHandle, WorkerLink},
     shared::{Authenticator, Bans, RoomPolicy, Settings, Shared, TrackerLink},
 };
@@ -274,6 +277,17 @@ impl Hub {
         let mut all = Vec::new();
         for room_server in room_servers {
             all.extend(room_server.send(GetSessions).await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// How far the members of a room are, at most `limit` of each worker.
+    pub async fn look_at_room(&self, room: &RoomName, limit: usize) -> Vec<MemberLook> {
+        let room_servers = self.room_servers.read().clone();
+        let mut all = Vec::new();
+        for room_server in room_servers {
+            let look = LookAtRoom { room: room.clone(), limit };
+            all.extend(room_server.send(look).await.unwrap_or_default());
         }
         all
     }

@@ -7,6 +7,7 @@
 //! | `gate` | what every request passes: CORS, headers, one shape of errors |
 //! | `body`, `params` | what requests bring, read strictly |
 //! | `publish`, `rooms`, `users` | the API |
+//! | `sessions`, `trace` | what operators ask |
 //! | `status`, `metrics`, `connection` | what monitoring asks |
 //! | `dev`, `pages` | development mode |
 //! | `openapi` | the document of it all |
@@ -33,10 +34,12 @@ mod pages;
 mod params;
 mod publish;
 mod rooms;
+mod sessions;
 mod state;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod users;
 
 pub use error::ApiError;
@@ -111,10 +114,14 @@ routes! {
     "/api/rooms/{room}" => get rooms::one;
     "/api/rooms/{room}/members" => get rooms::members;
     "/api/rooms/{room}/messages" => get rooms::messages, post publish::to_room;
+    "/api/rooms/{room}/messages/{message}/trace" => get trace::trace;
     "/api/users/{user}" => get users::one;
     "/api/users/{user}/messages" => post publish::to_user;
     "/api/users/{user}/notifications" => post publish::notify;
     "/api/users/{user}/sessions" => delete users::close;
+    "/api/sessions" => get sessions::list;
+    "/api/sessions/{session}" => get sessions::one, delete sessions::close;
+    "/api/nodes/{node}/drain" => post sessions::drain;
     "/api/broadcast" => post publish::broadcast;
     "/api/message" => post publish::message;
     "/api/connection" => get connection::seen;
@@ -129,6 +136,9 @@ routes! {
     "/" => get pages::page;
     "/assets/chat.js" => get pages::script;
     "/assets/chat.css" => get pages::style;
+    "/ops" => get pages::ops;
+    "/assets/ops.js" => get pages::ops_script;
+    "/assets/ops.css" => get pages::ops_style;
 }
 
 /// Whether a request was answered by this module and not by `extra`.

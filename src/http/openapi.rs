@@ -11,8 +11,8 @@ use utoipa::{
 };
 
 use super::{
-    connection, dev, error, error::ApiError, metrics, pages, publish, rooms, state::HttpState,
-    status, users,
+    connection, dev, error, error::ApiError, metrics, pages, publish, rooms, sessions,
+    state::HttpState, status, trace, users,
 };
 
 /// Describes every route of the hub.
@@ -28,8 +28,10 @@ use super::{
         publish::to_room, publish::to_user, publish::notify, publish::broadcast, publish::message,
         rooms::list, rooms::one, rooms::members, rooms::messages,
         users::one, users::close,
+        sessions::list, sessions::one, sessions::close, sessions::drain, trace::trace,
         status::stats, status::health, status::websocket, status::live, status::ready,
         metrics::prometheus, connection::seen, document, dev::token, pages::page, pages::script, pages::style,
+        pages::ops, pages::ops_script, pages::ops_style,
     ),
     components(schemas(error::ErrorBody, error::ErrorDetail)),
     modifiers(&Key),
@@ -37,6 +39,7 @@ use super::{
         (name = "publish", description = "Speak to rooms, users and everybody"),
         (name = "rooms", description = "Look at rooms"),
         (name = "users", description = "Look at users and send them away"),
+        (name = "operators", description = "Sessions, messages on their way, and the operations page"),
         (name = "monitoring", description = "Health, counts, metrics"),
         (name = "development", description = "The chat page of development mode"),
     )

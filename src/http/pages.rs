@@ -1,4 +1,4 @@
-//! The chat page of development mode, built into the binary.
+//! The chat page of development mode and the operations page, built into the binary.
 
 use std::{
     hash::{DefaultHasher, Hasher},
@@ -21,25 +21,27 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// A file of the page.
+/// A file of a page.
 struct Asset {
+    /// Part of the chat page, which is there in development mode only.
+    development: bool,
     content_type: &'static str,
     bytes: &'static [u8],
     tag: EntityTag,
 }
 
 impl Asset {
-    fn new(content_type: &'static str, bytes: &'static [u8]) -> Self {
+    fn new(development: bool, content_type: &'static str, bytes: &'static [u8]) -> Self {
         let mut hasher = DefaultHasher::new();
         hasher.write(bytes);
         // Weak, since the answer may be compressed (RFC 9110, section 8.8.1).
         let tag = EntityTag::new_weak(format!("{:016x}-{:x}", hasher.finish(), bytes.len()));
-        Self { content_type, bytes, tag }
+        Self { development, content_type, bytes, tag }
     }
 
     /// The file, or 304 if the client has it.
     fn answer(&self, state: &HttpState, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
-        if state.development().is_none() {
+        if self.development && state.development().is_none() {
             return Err(ApiError::not_found("the chat page is there in development mode only"));
         }
         let known = match IfNoneMatch::parse(request) {
@@ -62,15 +64,22 @@ impl Asset {
     }
 }
 
-static PAGE: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("text/html; charset=utf-8", include_bytes!("../../web/dist/index.html"))
-});
-static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("text/javascript; charset=utf-8", include_bytes!("../../web/dist/chat.js"))
-});
-static STYLE: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("text/css; charset=utf-8", include_bytes!("../../web/dist/chat.css"))
-});
+const HTML: &str = "text/html; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+
+static PAGE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(true, HTML, include_bytes!("../../web/dist/index.html")));
+static SCRIPT: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(true, JS, include_bytes!("../../web/dist/chat.js")));
+static STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(true, CSS, include_bytes!("../../web/dist/chat.css")));
+static OPS: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(false, HTML, include_bytes!("../../web/dist/ops.html")));
+static OPS_SCRIPT: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(false, JS, include_bytes!("../../web/dist/ops.js")));
+static OPS_STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(false, CSS, include_bytes!("../../web/dist/ops.css")));
 
 /// The chat page
 #[utoipa::path(
@@ -118,4 +127,51 @@ pub async fn style(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     STYLE.answer(&state, &request)
+}
+
+/// The operations page
+///
+/// What it shows it asks the API for, with the key that is entered there.
+#[utoipa::path(
+    get, path = "/ops", tag = "operators",
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "text/html"),
+        (status = 304, description = "The client has it"),
+    )
+)]
+pub async fn ops(
+    state: web::Data<HttpState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    OPS.answer(&state, &request)
+}
+
+/// The script of the operations page
+#[utoipa::path(
+    get, path = "/assets/ops.js", tag = "operators",
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "text/javascript"),
+        (status = 304, description = "The client has it"),
+    )
+)]
+pub async fn ops_script(
+    state: web::Data<HttpState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    OPS_SCRIPT.answer(&state, &request)
+}
+
+/// The style of the operations page
+#[utoipa::path(
+    get, path = "/assets/ops.css", tag = "operators",
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "text/css"),
+        (status = 304, description = "The client has it"),
+    )
+)]
+pub async fn ops_style(
+    state: web::Data<HttpState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    OPS_STYLE.answer(&state, &request)
 }

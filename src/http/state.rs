@@ -11,6 +11,7 @@ use hubbub_actors::system::Hub;
 use hubbub_protocol::error::{ErrorCode, HubError};
 use parking_lot::Mutex;
 use prometheus::Registry;
+use tokio::sync::Notify;
 
 use super::{error::ApiError, metrics::Figures};
 use crate::config::{Config, Secret};
@@ -35,6 +36,7 @@ pub struct HttpState {
     pub dev_secret: Option<Secret>,
     figures: Figures,
     room_count: Arc<Mutex<Option<(Instant, usize)>>>,
+    drain: Arc<Notify>,
 }
 
 impl HttpState {
@@ -49,7 +51,25 @@ impl HttpState {
         dev_secret: Option<Secret>,
     ) -> prometheus::Result<Self> {
         let figures = Figures::register(&registry, &hub.shared().node, &config)?;
-        Ok(Self { hub, config, registry, dev_secret, figures, room_count: Arc::default() })
+        Ok(Self {
+            hub,
+            config,
+            registry,
+            dev_secret,
+            figures,
+            room_count: Arc::default(),
+            drain: Arc::default(),
+        })
+    }
+
+    /// An operator asks the node to drain and end.
+    pub(super) fn ask_drain(&self) {
+        self.drain.notify_one();
+    }
+
+    /// Wakes whoever ends the node when an operator asks for it.
+    pub fn drain_asked(&self) -> Arc<Notify> {
+        self.drain.clone()
     }
 
     /// The figures that are read anew for each scrape.

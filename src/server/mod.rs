@@ -81,6 +81,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
     let mut signals = Signals::new().map_err(|e| format!("cannot handle signals: {e}"))?;
     let state = http::HttpState::new(hub.clone(), config.clone(), registry, dev_secret)
         .map_err(|e| format!("metrics: {e}"))?;
+    let drain_asked = state.drain_asked();
     let server = bind(&config, &hub, state, listener, application)?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
@@ -92,7 +93,10 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
             logging::report_suppressed(false);
         }
     });
-    signals.recv().await;
+    tokio::select! {
+        () = signals.recv() => {}
+        () = drain_asked.notified() => {}
+    }
     actix_web::rt::spawn(async move {
         signals.recv().await;
         log::warn!("ended at once by a second signal");

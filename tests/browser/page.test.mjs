@@ -1,21 +1,11 @@
 // The page itself: fits a phone, is accessible in light and dark, works by keyboard alone.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { after, before, describe, it } from 'node:test';
-import { Hub, Person, launch } from './support.mjs';
+import { Hub, Person, launch, violations } from './support.mjs';
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 /** Colours are judged without anything half moved. */
 const still = { reducedMotion: 'reduce' };
 const PHONE = { viewport: { width: 360, height: 640 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
-
-/** Violations in words: rule, the elements it is about, and why. */
-async function violations(page) {
-  await page.evaluate(axe);
-  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-  return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target.join(' ')}: ${node.failureSummary}`).join(', ')}`);
-}
 
 function overflow(page) {
   return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

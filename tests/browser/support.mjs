@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
@@ -22,8 +23,12 @@ export class Hub {
   #log = [];
   #listen = '127.0.0.1:0';
 
-  static async start() {
+  #env = {};
+
+  /** `env` is added to the environment of the process. */
+  static async start(env = {}) {
     const hub = new Hub();
+    hub.#env = env;
     await hub.start();
     return hub;
   }
@@ -41,6 +46,7 @@ export class Hub {
         HUBBUB__SERVER__LISTEN: this.#listen,
         HUBBUB__HISTORY__PATH: join(this.#dir, 'data'),
         HUBBUB__LOG__FORMAT: 'json',
+        ...this.#env,
       },
     });
     this.#process = child;
@@ -83,9 +89,15 @@ export class Hub {
 
   /** SIGTERM: the hub says goodbye, finishes what it has and ends. Gives its exit code. */
   async drain() {
+    this.#process.kill('SIGTERM');
+    return this.ended();
+  }
+
+  /** Waits until the process has ended. Gives its exit code. */
+  async ended() {
     const child = this.#process;
+    if (child.exitCode !== null) return child.exitCode;
     const gone = once(child, 'exit');
-    child.kill('SIGTERM');
     let timer;
     try {
       const late = new Promise((_, reject) => {
@@ -102,6 +114,15 @@ export class Hub {
     await this.kill();
     rmSync(this.#dir, { recursive: true, force: true });
   }
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** Violations of accessibility in words: rule, the elements it is about, and why. */
+export async function violations(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target.join(' ')}: ${node.failureSummary}`).join(', ')}`);
 }
 
 function parse(line) {
@@ -134,8 +155,9 @@ export async function launch() {
     const newContext = browser.newContext.bind(browser);
     browser.newContext = async (options) => {
       const context = await newContext(options);
-      await context.route(/^[^?]*:\d+\/(assets\/chat\.(js|css))?(#.*)?$/, async (route) => {
-        const name = new URL(route.request().url()).pathname.split('/').at(-1) || 'index.html';
+      await context.route(/^[^?]*:\d+\/(ops|assets\/(chat|ops)\.(js|css))?(#.*)?$/, async (route) => {
+        const file = new URL(route.request().url()).pathname.split('/').at(-1) || 'index.html';
+        const name = file === 'ops' ? 'ops.html' : file;
         await route.fulfill({ response: await route.fetch(), body: readFileSync(join(PAGE_DIR, name)) });
       });
       return context;

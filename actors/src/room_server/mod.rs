@@ -4,6 +4,7 @@
 
 mod catchup;
 mod fanout;
+pub mod look;
 mod members;
 mod origins;
 pub mod table;

@@ -248,7 +248,12 @@ pub struct SessionHandle {
     rooms: Mutex<Vec<RoomName>>,
     grants: Mutex<Arc<Grants>>,
     status: Mutex<Status>,
+    /// The code and the time of the last refusal, in one word; 0 for none.
+    refused: AtomicU64,
 }
+
+/// Bits of the time in `refused`: milliseconds until the year 10889.
+const REFUSED_AT_BITS: u32 = 48;
 
 impl SessionHandle {
     /// A session of an identity on a connection.
@@ -273,6 +278,7 @@ impl SessionHandle {
             rooms: Mutex::default(),
             grants: Mutex::new(identity.grants.clone()),
             status: Mutex::default(),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -359,10 +365,25 @@ impl SessionHandle {
     pub fn reply(&self, id: &ReplyId, reply: &Result<Reply, HubError>) {
         if let Err(e) = reply {
             self.shared.metrics.errors.with_label_values(&[e.code.as_str()]).inc();
+            self.note_refusal(e.code);
         }
         if let Some(payload) = self.shared.format(self.format).reply(id, reply) {
             self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
         }
+    }
+
+    fn note_refusal(&self, code: ErrorCode) {
+        let at = ErrorCode::ALL.iter().position(|c| *c == code).unwrap_or(0) as u64 + 1;
+        let now = self.shared.clock.now() & ((1 << REFUSED_AT_BITS) - 1);
+        self.refused.store(at << REFUSED_AT_BITS | now, Ordering::Relaxed);
+    }
+
+    /// Why and when (milliseconds since 1970) a request of the session was last
+    /// answered with an error.
+    pub fn last_refusal(&self) -> Option<(ErrorCode, u64)> {
+        let word = self.refused.load(Ordering::Relaxed);
+        let at = usize::try_from(word >> REFUSED_AT_BITS).ok()?.checked_sub(1)?;
+        Some((*ErrorCode::ALL.get(at)?, word & ((1 << REFUSED_AT_BITS) - 1)))
     }
 
     /// Tells something about the session itself.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use actix_web::http::Method;
+use serde_json::json;
 use utoipa::OpenApi;
 
 use super::*;
@@ -34,6 +35,7 @@ const PROMISED: &[(&str, &str)] = &[
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/"),
+    ("get", "/ops"),
     ("get", "/api/openapi.json"),
     ("post", "/dev/token"),
 ];
@@ -65,10 +67,13 @@ async fn the_document_has_every_route_and_no_other() {
     }
     // Mounted is what answers, and not only what a table says.
     let node = Node::start(closed());
-    let _here = node.session("u", &["r"]).await;
+    let here = node.session("u", &["r"]).await;
+    let id = here.id.clone();
+    node.post("/api/rooms/r/messages", json!({"content": "x"})).await;
     for (method, path) in &documented {
         let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-        let uri = path.replace("{room}", "r").replace("{user}", "u");
+        let uri = path.replace("{room}", "r").replace("{user}", "u").replace("{session}", &id);
+        let uri = uri.replace("{message}", "1").replace("{node}", "n1");
         let response = node.call(TestRequest::default().method(method).uri(&uri)).await;
         let status = response.status().as_u16();
         assert!(![404, 405].contains(&status), "{path}: {status}");
@@ -105,7 +110,8 @@ async fn what_needs_the_key_says_so() {
         let operation = &document["paths"][&path][&method];
         let needs_key = operation["security"] == serde_json::json!([{"api_key": []}]);
         let name = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-        let uri = path.replace("{room}", "r").replace("{user}", "u");
+        let uri = path.replace("{room}", "r").replace("{user}", "u").replace("{session}", "x");
+        let uri = uri.replace("{message}", "1").replace("{node}", "n1");
         let response = node.call(TestRequest::default().method(name).uri(&uri)).await;
         assert_eq!(response.status() == StatusCode::FORBIDDEN, needs_key, "{method} {path}");
         assert!(operation["summary"].is_string(), "{method} {path}");

@@ -4,6 +4,7 @@
 mod api;
 mod document;
 mod monitoring;
+mod operators;
 mod pages;
 mod shape;
 
@@ -178,8 +179,9 @@ impl Node {
             Some((Ok(frame), read))
         });
         actix_rt::spawn(session::start(session, Box::pin(read)));
-        let mut client = Client { outbound, frames, seen: Vec::new() };
-        client.expect("authenticated").await;
+        let mut client = Client { id: String::new(), outbound, frames, seen: Vec::new() };
+        let opened = client.expect("authenticated").await;
+        client.id = opened["sessionId"].as_str().unwrap().to_owned();
         for room in rooms {
             client.send(serde_json::json!({"type": "join", "roomId": room}));
             client.expect("joined").await;
@@ -190,6 +192,8 @@ impl Node {
 
 /// The far end of a session.
 struct Client {
+    /// Of its session.
+    id: String,
     outbound: Arc<Outbound>,
     frames: mpsc::UnboundedSender<Bytes>,
     seen: Vec<Value>,

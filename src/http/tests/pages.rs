@@ -45,6 +45,19 @@ async fn the_page_is_there_in_development_mode_alone() {
 }
 
 #[actix_web::test]
+async fn the_operations_page_is_always_there_and_asks_for_the_key() {
+    for node in [Node::start(Config::default()), Node::start(production())] {
+        for path in ["/ops", "/assets/ops.js", "/assets/ops.css"] {
+            let response = node.call(TestRequest::get().uri(path)).await;
+            assert_eq!(response.status(), StatusCode::OK, "{path}");
+            let policy = response.headers().get(header::CONTENT_SECURITY_POLICY).unwrap();
+            assert!(policy.to_str().unwrap().starts_with("default-src 'none'"));
+            assert!(bytes(response).await.len() > 500);
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_known_file_is_not_sent_again() {
     let node = Node::start(Config::default());
     let response = node.call(TestRequest::get().uri("/assets/chat.js")).await;
