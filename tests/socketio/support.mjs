@@ -36,11 +36,6 @@ export class Hub {
     return hub;
   }
 
-  /** The newest lines of the log, parsed; text that is no JSON stays text. */
-  get log() {
-    return this.#log.map((line) => parse(line) ?? line);
-  }
-
   /** `http://127.0.0.1:PORT` of the last start. */
   origin = '';
 
