@@ -14,8 +14,10 @@ use hubbub_protocol::{
     limits::MAX_MEMBERS_PAGE,
 };
 
-pub use self::table::{PresenceSettings, PresenceTable, UserView};
-use self::{table::Effect, typing::TypingTable};
+pub use self::{
+    table::{Effect, PresenceSettings, PresenceTable, UserView},
+    typing::TypingTable,
+};
 use crate::{
     contain::contain,
     messages::{
