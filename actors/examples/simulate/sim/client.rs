@@ -19,8 +19,8 @@ const RESEND_MS: u64 = 3000;
 pub struct Place {
     /// What it was given.
     pub view: View,
-    /// It asked to join on this connection.
-    asked: bool,
+    /// The number of its request to join, on this connection.
+    asked: Option<u64>,
     /// It is in.
     pub joined: bool,
     /// It named a position when it asked.
@@ -122,7 +122,7 @@ impl World {
                 let me = &mut self.clients[client];
                 // What is not answered is given up with the room.
                 me.pending.retain(|p| p.room != room);
-                if me.rooms.remove(&room).is_some_and(|place| place.asked) {
+                if me.rooms.remove(&room).is_some_and(|place| place.asked.is_some()) {
                     self.say(client, Up::Leave(room));
                 }
             }
@@ -176,7 +176,7 @@ impl World {
             let pause = 50 + self.random.below(300);
             return self.after(pause, Event::Reconnect(client));
         }
-        let conn = self.next_conn();
+        let conn = self.next_number();
         self.clients[client].conn = Some((conn, node));
         self.nodes[node].expect(conn, client);
         self.say(client, Up::Open);
@@ -189,15 +189,16 @@ impl World {
 
     /// Asks to join, with what it has.
     fn ask(&mut self, client: usize, room: usize) {
+        let request = self.next_number();
         let me = &mut self.clients[client];
         let Some(place) = me.rooms.get_mut(&room) else { return };
-        if me.conn.is_none() || place.asked {
+        if me.conn.is_none() || place.asked.is_some() {
             return;
         }
-        place.asked = true;
+        place.asked = Some(request);
         place.resumed = place.view.have.is_some();
         let since = place.view.have;
-        self.say(client, Up::Join(room, since));
+        self.say(client, Up::Join(room, since, request));
     }
 
     fn publish(&mut self, client: usize, room: usize, count: usize) {
@@ -238,7 +239,7 @@ impl World {
         me.conn = None;
         me.inbox.clear();
         for place in me.rooms.values_mut() {
-            (place.asked, place.joined) = (false, false);
+            (place.asked, place.joined) = (None, false);
         }
         me.node = (me.node + 1) % NODES;
         let pause = 20 + self.random.below(800);
@@ -272,14 +273,16 @@ impl World {
         }
         let told = |what: Violation| format!("client {client}: {what}");
         match down {
-            Down::Joined { room, position, recovered, messages } => {
+            Down::Joined { room, request, position, recovered, messages } => {
                 if recovered {
                     self.stats.recovered += 1;
                 } else {
                     self.stats.started_over += 1;
                 }
                 let me = &mut self.clients[client];
-                let Some(place) = me.rooms.get_mut(&room).filter(|p| p.asked) else {
+                let place = me.rooms.get_mut(&room);
+                // What was asked for before it left and asked again is not looked at.
+                let Some(place) = place.filter(|p| p.asked == Some(request)) else {
                     return Ok(());
                 };
                 place.joined = true;

@@ -173,7 +173,9 @@ impl World {
         match up {
             Up::Open | Up::Pong => {}
             Up::Close => return self.detach(node, session),
-            Up::Join(room, since) => return self.join(node, session, room, since),
+            Up::Join(room, since, request) => {
+                return self.join(node, session, room, since, request);
+            }
             Up::Leave(room) => return self.leave(node, session, room),
             Up::Publish(room, text) => self.publishes(node, session, room, text),
             Up::Type(room, on) => {
@@ -256,6 +258,7 @@ impl World {
         session: SessionId,
         room: usize,
         since: Option<Position>,
+        request: u64,
     ) -> Result<(), Violation> {
         let now = self.now;
         let name = room_name(room);
@@ -271,7 +274,7 @@ impl World {
         }
         state.rooms.insert(room);
         let ticket = table.ticket(&name, session).unwrap_or_default();
-        let seat = Seat { worker: state.worker, session, room, ticket };
+        let seat = Seat { worker: state.worker, session, room, ticket, request };
         let known = table.room(&name).and_then(|r| r.position).is_some();
         let effects = this.presence.member_joined(&state.user, session, &name, now);
         this.announced.tell(effects)?;
@@ -309,8 +312,9 @@ impl World {
         if !self.holds(node, seat) {
             return Ok(());
         }
-        let room = seat.room;
-        self.tell(node, seat.session, Down::Joined { room, position, recovered, messages });
+        let Seat { room, request, .. } = seat;
+        let joined = Down::Joined { room, request, position, recovered, messages };
+        self.tell(node, seat.session, joined);
         if more {
             self.send_read(node, Purpose::CatchUp { seat, have: position, round: 0 });
             return Ok(());

@@ -45,8 +45,8 @@ const REST_MS: u64 = 10_000;
 pub enum Up {
     /// Opens a session.
     Open,
-    /// Joins a room.
-    Join(usize, Option<Position>),
+    /// Joins a room, with a number that the answer repeats.
+    Join(usize, Option<Position>, u64),
     /// Leaves it.
     Leave(usize),
     /// Publishes; the text is the key too.
@@ -65,7 +65,13 @@ pub enum Up {
 #[derive(Clone, Debug)]
 pub enum Down {
     /// It is in a room.
-    Joined { room: usize, position: Position, recovered: bool, messages: Vec<Arc<Stored>> },
+    Joined {
+        room: usize,
+        request: u64,
+        position: Position,
+        recovered: bool,
+        messages: Vec<Arc<Stored>>,
+    },
     /// A message.
     Message(usize, Arc<Stored>),
     /// A publish is stored there.
@@ -102,6 +108,8 @@ pub struct Seat {
     pub room: usize,
     /// Which joining.
     pub ticket: u64,
+    /// The number of the client's request.
+    pub request: u64,
 }
 
 /// What the store answered to an append.
@@ -248,7 +256,7 @@ pub struct World {
     pub sabotage: Option<Sabotage>,
     /// What has happened.
     pub stats: Stats,
-    conns: u64,
+    numbers: u64,
     pub(super) ended: bool,
 }
 
@@ -285,7 +293,7 @@ impl World {
             arrivals: BTreeMap::new(),
             sabotage,
             stats: Stats::default(),
-            conns: 0,
+            numbers: 0,
             ended: false,
         };
         for (at, op) in &schedule.ops {
@@ -332,10 +340,10 @@ impl World {
         self.at(self.now + ms, event);
     }
 
-    /// A new connection's number.
-    pub fn next_conn(&mut self) -> u64 {
-        self.conns += 1;
-        self.conns
+    /// A number for a connection or a request that no other has.
+    pub fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
     }
 
     /// How long something travels.
