@@ -34,6 +34,7 @@ pub struct SessionCore {
     pub(super) format: FormatId,
     pub(super) rate: Rate,
     /// What is left of a batch while one of its commands is waited for.
+    #[expect(clippy::box_collection, reason = "a session without a batch pays for a pointer only")]
     pub(super) batched: Option<Box<VecDeque<Request>>>,
     pub(super) open: Option<Arc<SessionHandle>>,
     /// The room in which the client was last said to type.
