@@ -186,7 +186,7 @@ pub async fn list(
     // What changes meanwhile must not confuse the order: weigh each once. Ids are in the order of
     // time and make it a total one.
     let mut weighed: Vec<_> = all.iter().map(|s| (order.weight(s), s.id, s)).collect();
-    weighed.sort_unstable_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+    weighed.sort_unstable_by_key(|row| std::cmp::Reverse((row.0, row.1)));
     let first = weighed.into_iter().take(limit);
     Ok(HttpResponse::Ok().json(Sessions {
         sessions: first.map(|(_, _, session)| Session::of(session, false)).collect(),
