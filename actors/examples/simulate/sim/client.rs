@@ -73,11 +73,12 @@ impl Client {
         }
     }
 
-    /// Whether it has everything, and every publish was answered.
+    /// Whether it has everything, and every publish was answered. Unless `known`, it may be that
+    /// the store could not tell it where a room stands.
     ///
     /// # Errors
     /// What is missing.
-    pub fn settled(&self, truth: &Truth) -> Result<(), Violation> {
+    pub fn settled(&self, truth: &Truth, known: bool) -> Result<(), Violation> {
         let name = format!("client {}", self.number);
         if self.wanted && self.conn.is_none() {
             return Err(format!("{name} is not back"));
@@ -91,7 +92,7 @@ impl Client {
             }
             let head = truth.head(&room_name(*room));
             let have = place.view.have.map_or(0, |p| p.offset);
-            if have != head {
+            if have != head && (known || place.view.have.is_some()) {
                 return Err(format!("{name} has {have} of {head} messages of room {room}"));
             }
         }
@@ -282,11 +283,15 @@ impl World {
                 let me = &mut self.clients[client];
                 let place = me.rooms.get_mut(&room);
                 // What was asked for before it left and asked again is not looked at.
-                let Some(place) = place.filter(|p| p.asked == Some(request)) else {
+                let wanted = |p: &&mut Place| match request {
+                    0 => p.joined,
+                    number => p.asked == Some(number),
+                };
+                let Some(place) = place.filter(wanted) else {
                     return Ok(());
                 };
                 place.joined = true;
-                let resumed = place.resumed;
+                let resumed = place.resumed && request != 0;
                 place.view.joined(position, recovered, &messages, resumed).map_err(told)?;
                 let again: Vec<Pending> =
                     me.pending.iter().filter(|p| p.room == room).cloned().collect();

@@ -392,7 +392,12 @@ impl World {
             },
             Purpose::CatchUp { seat, have, round } => self.caught_up(node, seat, have, round, page),
             Purpose::Repair { worker, room, after } => {
-                self.repaired(node, worker, room, after, page)
+                self.repaired(node, worker, room, after, page);
+                Ok(())
+            }
+            Purpose::Anew { worker, room } => {
+                self.start_over(node, worker, room, page);
+                Ok(())
             }
         }
     }
@@ -509,22 +514,16 @@ impl World {
         room: usize,
         after: u64,
         page: Result<Page, StoreError>,
-    ) -> Result<(), Violation> {
+    ) {
         let Ok(page) = page else {
-            self.send_read(node, Purpose::Repair { worker, room, after });
-            return Ok(());
+            return self.send_read(node, Purpose::Repair { worker, room, after });
         };
         let name = room_name(room);
         let table = &mut self.nodes[node].tables[worker];
         let at = table.room(&name).and_then(|r| r.position);
         if at.is_some_and(|at| at.epoch == page.head.epoch && page.oldest > at.offset + 1) {
-            // What is missing is not kept any more: the members come back for what is.
-            let members: Vec<_> =
-                table.room(&name).into_iter().flat_map(|r| r.members.iter()).map(|m| m.0).collect();
-            for session in members {
-                self.close(node, session)?;
-            }
-            return Ok(());
+            // What is missing is not kept any more.
+            return self.send_read(node, Purpose::Anew { worker, room });
         }
         let (fresh, more) = table.repaired(&name, page.head, page.records, page.has_more);
         for stored in fresh {
@@ -535,7 +534,40 @@ impl World {
             let after = table.room(&name).and_then(|r| r.position).map_or(0, |p| p.offset);
             self.send_read(node, Purpose::Repair { worker, room, after });
         }
-        Ok(())
+    }
+
+    /// Messages of a room are gone that its members were not given: they are told so.
+    fn start_over(
+        &mut self,
+        node: usize,
+        worker: usize,
+        room: usize,
+        page: Result<Page, StoreError>,
+    ) {
+        let Ok(page) = page else {
+            return self.send_read(node, Purpose::Anew { worker, room });
+        };
+        let this = &mut self.nodes[node];
+        if this.tables[worker].hold(&room_name(room)) {
+            // Meanwhile the presence tracker is asked for the members.
+            let (life, pause) = (this.life, self.random.below(20));
+            self.after(pause, Event::StartedOver { node, life, worker, room, page });
+        }
+    }
+
+    /// The same, with the members known.
+    pub fn started_over(&mut self, node: usize, worker: usize, room: usize, page: &Page) {
+        let table = &mut self.nodes[node].tables[worker];
+        let (told, more) = table.start_over(&room_name(room), page.head);
+        for session in told {
+            let messages = page.records.clone();
+            let (position, recovered) = (page.head, false);
+            let joined = Down::Joined { room, request: 0, position, recovered, messages };
+            self.tell(node, session, joined);
+        }
+        if more {
+            self.send_read(node, Purpose::Repair { worker, room, after: page.head.offset });
+        }
     }
 
     /// The store is reached again: every room looks for what it has missed.

@@ -64,7 +64,7 @@ pub enum Up {
 /// What a node tells a client.
 #[derive(Clone, Debug)]
 pub enum Down {
-    /// It is in a room.
+    /// It is in a room; request 0 where it was in and starts over.
     Joined {
         room: usize,
         request: u64,
@@ -95,6 +95,8 @@ pub enum Purpose {
     CatchUp { seat: Seat, have: Position, round: usize },
     /// To fill a gap of a room.
     Repair { worker: usize, room: usize, after: u64 },
+    /// To let a room start over whose gap cannot be filled.
+    Anew { worker: usize, room: usize },
 }
 
 /// A membership on its way.
@@ -154,6 +156,8 @@ pub enum Event {
     Page { node: usize, life: u32, purpose: Purpose, page: Result<Page, StoreError> },
     /// A stored message reaches a node.
     Deliver { node: usize, life: u32, stored: Arc<Stored> },
+    /// A room starts over.
+    StartedOver { node: usize, life: u32, worker: usize, room: usize, page: Page },
     /// A node reaches the store again.
     Healed { node: usize, life: u32 },
     /// A node is started again.
@@ -241,6 +245,7 @@ pub struct World {
     /// Decides what the network does.
     pub random: Random,
     faults: Faults,
+    lossy: bool,
     slow_until: u64,
     history: MemoryHistory,
     outbox: Arc<Outbox>,
@@ -284,6 +289,7 @@ impl World {
             sequence: 0,
             random: Random::new(!schedule.seed),
             faults: schedule.faults,
+            lossy: schedule.faults.drop > 0,
             slow_until: 0,
             history,
             outbox,
@@ -411,6 +417,11 @@ impl World {
                     return self.deliver(node, stored);
                 }
             }
+            Event::StartedOver { node, life, worker, room, page } => {
+                if self.nodes[node].life == life {
+                    self.started_over(node, worker, room, &page);
+                }
+            }
             Event::Healed { node, life } => {
                 if self.nodes[node].life == life && self.nodes[node].cut_until <= self.now {
                     self.heal(node);
@@ -427,7 +438,7 @@ impl World {
             Event::Calm => self.faults = Faults::default(),
             Event::Last => return self.last(),
             Event::Leave => {
-                self.settled()?;
+                self.settled(true)?;
                 for client in 0..CLIENTS {
                     self.op(Op::Close { client });
                 }
@@ -575,6 +586,7 @@ impl World {
             Purpose::CatchUp { seat, have, .. } => {
                 (seat.room, Range::After(have.offset), super::node::PAGE)
             }
+            Purpose::Anew { room, .. } => (*room, Range::Newest, super::node::HEAD_PAGE),
             Purpose::Repair { room, after, .. } => (*room, Range::After(*after), super::node::PAGE),
         };
         let page = self.history.read(&room_name(room), range, limit).now_or_never();
@@ -585,8 +597,12 @@ impl World {
         }
     }
 
-    /// One more message to every room, so that whoever lacks one learns of it.
+    /// One more message to every room, so that whoever lacks one learns of it. Where the store's
+    /// channel loses nothing while it is up, nobody may need that.
     fn last(&mut self) -> Result<(), Violation> {
+        if !self.lossy {
+            self.settled(false)?;
+        }
         for room in 0..ROOMS {
             let user = UserId::new("operator").map_err(|e| e.to_string())?;
             self.append(0, 0, 0, room, format!("last of {room}"), user, false)?;
@@ -594,10 +610,11 @@ impl World {
         Ok(())
     }
 
-    /// What clients hold and what is announced is what is true.
-    fn settled(&self) -> Result<(), Violation> {
+    /// What clients hold and what is announced is what is true. `known`: every client must know
+    /// where its rooms stand, also one that was told that the store could not say.
+    fn settled(&self, known: bool) -> Result<(), Violation> {
         for client in &self.clients {
-            client.settled(&self.truth)?;
+            client.settled(&self.truth, known)?;
         }
         for (number, node) in self.nodes.iter().enumerate() {
             node.settled(&self.clients, number).map_err(|what| format!("node {number}: {what}"))?;
