@@ -4,7 +4,7 @@
 #[path = "../examples/simulate/sim/mod.rs"]
 mod sim;
 
-use sim::{run, schedule::Schedule, shrink::shrink, world::Sabotage};
+use sim::{event::Sabotage, run, schedule::Schedule, shrink::shrink};
 
 /// Seeds of a run in CI.
 const SEEDS: u64 = 150;

@@ -21,6 +21,7 @@ mod presence;
 mod rooms;
 mod seams;
 mod sockets;
+mod storms;
 mod tls;
 mod typing;
 mod webhook;

@@ -12,7 +12,7 @@ mod wait;
 mod ws;
 mod wsframe;
 
-pub use http::{Answer, Http};
+pub use http::{Answer, Http, read_answer};
 pub use hub::{Hub, UNLIMITED, hubbub, soft_file_limit};
 pub use log::Log;
 pub use metrics::Metrics;

@@ -9,12 +9,7 @@ mod sim;
 
 use std::{process::ExitCode, time::Instant};
 
-use sim::{
-    run,
-    schedule::Schedule,
-    shrink::shrink,
-    world::{Sabotage, Stats},
-};
+use sim::{event::Sabotage, run, schedule::Schedule, shrink::shrink, world::Stats};
 
 /// Every fault that can be played.
 const SABOTAGES: [(&str, Sabotage); 6] = [

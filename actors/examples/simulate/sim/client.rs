@@ -7,8 +7,9 @@ use hubbub_protocol::id::{SessionId, UserId};
 
 use super::{
     check::{Truth, View, Violation},
+    event::{Down, Event, Sabotage, Up},
     schedule::{CLIENTS, NODES, Op, USERS},
-    world::{Down, Event, Sabotage, Up, World, room_name, short},
+    world::{World, room_name, short},
 };
 
 /// How long an answer may take before a publish is sent again.

@@ -5,22 +5,28 @@
 //! | file | holds |
 //! |---|---|
 //! | `schedule` | what happens, made from a seed |
-//! | `world` | the clock, the network, the store |
-//! | `node` | a node: the steps between the hub's tables |
+//! | `world` | the clock and the queue of events |
+//! | `event` | what travels and what happens |
+//! | `store` | the history and the network around it |
+//! | `node`, `catchup` | a node: the steps between the hub's tables |
 //! | `client` | clients |
 //! | `check` | what must hold |
 //! | `shrink` | a failing schedule made short |
 #![allow(clippy::expect_used)]
 
+mod catchup;
 pub mod check;
 mod client;
+pub mod event;
 mod node;
 pub mod schedule;
 pub mod shrink;
+mod store;
 pub mod world;
 
+use event::Sabotage;
 use schedule::Schedule;
-use world::{Sabotage, Stats, World};
+use world::{Stats, World};
 
 /// Runs a schedule.
 ///

@@ -1,9 +1,9 @@
 //! Makes a failing schedule short: leaves out what it fails without (delta debugging).
 
 use super::{
+    event::Sabotage,
     run,
     schedule::{Faults, Op, Schedule},
-    world::Sabotage,
 };
 
 /// Runs that one shrinking may take.

@@ -10,184 +10,26 @@ use std::{
     },
 };
 
-use futures_util::FutureExt;
-use hubbub_actors::{
-    clock::Clock,
-    history::HistoryConfig,
-    memory::MemoryHistory,
-    ports::{Append, Appended, Bus, History, IdempotencyKey, Page, Range, StoreError},
-};
+use hubbub_actors::{clock::Clock, history::HistoryConfig, memory::MemoryHistory};
 use hubbub_protocol::{
-    id::{MessageId, RoomName, SessionId, UserId},
-    position::Position,
-    record::{Body, Record, Stored},
-    timestamp::Timestamp,
+    id::{RoomName, SessionId, UserId},
+    record::Stored,
 };
-use parking_lot::Mutex;
 
 use super::{
     check::{Truth, Violation, content},
     client::Client,
+    event::{Event, Sabotage},
     node::Node,
     schedule::{BUSY_MS, CLIENTS, Faults, NODES, Op, ROOMS, Random, Schedule},
+    store::Outbox,
 };
 
-/// How long a node waits for the store before a request has failed.
-const STORE_TIMEOUT_MS: u64 = 400;
 /// From the end of the trouble until everything must have settled: longer than the longest freeze,
 /// partition or restart with heartbeats, time-outs and reconnects after it.
 const SETTLE_MS: u64 = 20_000;
 /// For the last messages, and until graces and timers have run out.
 const REST_MS: u64 = 10_000;
-
-/// What a client tells its node.
-#[derive(Clone, Debug)]
-pub enum Up {
-    /// Opens a session.
-    Open,
-    /// Joins a room, with a number that the answer repeats.
-    Join(usize, Option<Position>, u64),
-    /// Leaves it.
-    Leave(usize),
-    /// Publishes; the text is the key too.
-    Publish(usize, String),
-    /// Types or stops.
-    Type(usize, bool),
-    /// Is away or back.
-    Away(bool),
-    /// Answers a heartbeat.
-    Pong,
-    /// Closes.
-    Close,
-}
-
-/// What a node tells a client.
-#[derive(Clone, Debug)]
-pub enum Down {
-    /// It is in a room; request 0 where it was in and starts over.
-    Joined {
-        room: usize,
-        request: u64,
-        position: Position,
-        recovered: bool,
-        messages: Vec<Arc<Stored>>,
-    },
-    /// A message.
-    Message(usize, Arc<Stored>),
-    /// A publish is stored there.
-    Ack(usize, String, Position),
-    /// A publish was refused; try again.
-    Nack,
-    /// A heartbeat.
-    Ping,
-    /// The hub has closed the connection.
-    Closed,
-}
-
-/// Why a node reads the history.
-#[derive(Clone, Debug)]
-pub enum Purpose {
-    /// To find where a member begins.
-    Start { seat: Seat, since: Option<Position> },
-    /// The same, when what it has is not kept any more.
-    Newest { seat: Seat },
-    /// To bring a member on.
-    CatchUp { seat: Seat, have: Position, round: usize },
-    /// To fill a gap of a room.
-    Repair { worker: usize, room: usize, after: u64 },
-    /// To let a room start over whose gap cannot be filled.
-    Anew { worker: usize, room: usize },
-}
-
-/// A membership on its way.
-#[derive(Clone, Copy, Debug)]
-pub struct Seat {
-    /// Which worker.
-    pub worker: usize,
-    /// Whose.
-    pub session: SessionId,
-    /// Where.
-    pub room: usize,
-    /// Which joining.
-    pub ticket: u64,
-    /// The number of the client's request.
-    pub request: u64,
-}
-
-/// What the store answered to an append.
-pub type Answer = Result<Appended, StoreError>;
-
-/// Something that happens at a time.
-#[derive(Debug)]
-pub enum Event {
-    /// The schedule.
-    Op(Op),
-    /// From a client to its node.
-    Up(usize, u64, Up),
-    /// From a node to a client.
-    Down(usize, u64, Down),
-    /// A node learns that a connection is gone.
-    Gone { node: usize, life: u32, conn: u64 },
-    /// A client learns it.
-    Cut(usize, u64),
-    /// A client that was frozen wakes up.
-    Thaw(usize),
-    /// A client tries to connect.
-    Reconnect(usize),
-    /// A client looks at what is not answered.
-    Resend(usize),
-    /// A member's start is known.
-    Here { node: usize, life: u32, seat: Seat },
-    /// An append reaches the store.
-    Append {
-        node: usize,
-        life: u32,
-        conn: u64,
-        room: usize,
-        text: String,
-        user: UserId,
-        answered: bool,
-    },
-    /// Its answer reaches the node.
-    Appended { node: usize, life: u32, conn: u64, room: usize, text: String, answer: Answer },
-    /// A read reaches the store.
-    Read { node: usize, life: u32, purpose: Purpose },
-    /// Its answer reaches the node.
-    Page { node: usize, life: u32, purpose: Purpose, page: Result<Page, StoreError> },
-    /// A stored message reaches a node.
-    Deliver { node: usize, life: u32, stored: Arc<Stored> },
-    /// A room starts over.
-    StartedOver { node: usize, life: u32, worker: usize, room: usize, page: Page },
-    /// A node reaches the store again.
-    Healed { node: usize, life: u32 },
-    /// A node is started again.
-    Start(usize),
-    /// A node's timers.
-    Tick(usize),
-    /// The end of the trouble.
-    Calm,
-    /// Everything must have settled: one last message to each room.
-    Last,
-    /// Everybody leaves.
-    Leave,
-}
-
-/// A fault of the simulation itself, to see that its checks find something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sabotage {
-    /// One message to one client is lost, and the connection stays.
-    LoseMessage,
-    /// One message is given to one client twice.
-    RepeatMessage,
-    /// Publishes are acknowledged before they are stored.
-    EarlyAck,
-    /// Gaps are not filled.
-    NoRepair,
-    /// Presence is not told that a session has closed.
-    ForgetClose,
-    /// Keys are not passed on to the store.
-    NoKeys,
-}
 
 struct Queued(Reverse<(u64, u64)>, Event);
 
@@ -205,16 +47,6 @@ impl PartialOrd for Queued {
 impl Ord for Queued {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.cmp(&other.0)
-    }
-}
-
-/// What the store has stored and not yet told.
-#[derive(Default)]
-struct Outbox(Mutex<Vec<Arc<Stored>>>);
-
-impl Bus for Outbox {
-    fn stored(&self, records: &[Arc<Stored>]) {
-        self.0.lock().extend(records.iter().cloned());
     }
 }
 
@@ -241,14 +73,14 @@ pub struct World {
     pub now: u64,
     clock: Arc<AtomicU64>,
     queue: BinaryHeap<Queued>,
-    sequence: u64,
+    pub(super) sequence: u64,
     /// Decides what the network does.
     pub random: Random,
-    faults: Faults,
-    lossy: bool,
-    slow_until: u64,
-    history: MemoryHistory,
-    outbox: Arc<Outbox>,
+    pub(super) faults: Faults,
+    pub(super) lossy: bool,
+    pub(super) slow_until: u64,
+    pub(super) history: MemoryHistory,
+    pub(super) outbox: Arc<Outbox>,
     /// The nodes.
     pub nodes: Vec<Node>,
     /// The clients.
@@ -459,141 +291,6 @@ impl World {
             }
             Op::Slow { ms } => self.slow_until = self.now + ms,
             other => self.client_op(other),
-        }
-    }
-
-    /// How long a request to the store or its answer takes; none if it is lost.
-    fn store_trip(&mut self, node: usize) -> Option<u64> {
-        let slow = if self.now < self.slow_until { self.random.below(300) } else { 0 };
-        let latency = self.latency() + slow;
-        let cut = self.nodes[node].cut_until > self.now;
-        let lost = self.random.per_mille(self.faults.lose);
-        (!cut && !lost).then_some(latency)
-    }
-
-    /// Sends an append to the store; an answer comes in any case.
-    pub fn send_append(&mut self, node: usize, conn: u64, room: usize, text: String, user: UserId) {
-        let life = self.nodes[node].life;
-        match self.store_trip(node) {
-            Some(ms) => {
-                let answered = true;
-                self.after(ms, Event::Append { node, life, conn, room, text, user, answered });
-            }
-            None => self.fail_append(node, life, conn, room, text),
-        }
-    }
-
-    fn fail_append(&mut self, node: usize, life: u32, conn: u64, room: usize, text: String) {
-        let answer = Err(StoreError::Failed("no answer".into()));
-        self.after(STORE_TIMEOUT_MS, Event::Appended { node, life, conn, room, text, answer });
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn append(
-        &mut self,
-        node: usize,
-        life: u32,
-        conn: u64,
-        room: usize,
-        text: String,
-        user: UserId,
-        answered: bool,
-    ) -> Result<(), Violation> {
-        let got: Arc<Mutex<Option<Answer>>> = Arc::default();
-        let into = Arc::clone(&got);
-        let keyed = self.sabotage != Some(Sabotage::NoKeys);
-        let key =
-            keyed.then(|| IdempotencyKey { user: Some(user.clone()), key: text.clone().into() });
-        self.sequence += 1;
-        let record = Record {
-            id: MessageId(uuid::Uuid::from_u128(self.sequence.into())),
-            room: room_name(room),
-            user: Some(user),
-            username: None,
-            timestamp: Timestamp(self.now),
-            body: Body::Message { content: text.clone().into(), data: None },
-        };
-        let done = Box::new(move |answer| *into.lock() = Some(answer));
-        self.history.append(Append { record, key, done });
-        self.spread()?;
-        let answer = got.lock().take().ok_or("the store gave no answer to an append")?;
-        if !answered {
-            return Ok(());
-        }
-        match self.store_trip(node) {
-            Some(ms) => self.after(ms, Event::Appended { node, life, conn, room, text, answer }),
-            None => self.fail_append(node, life, conn, room, text),
-        }
-        Ok(())
-    }
-
-    /// Tells the nodes what is stored.
-    fn spread(&mut self) -> Result<(), Violation> {
-        let stored = std::mem::take(&mut *self.outbox.0.lock());
-        for stored in stored {
-            self.truth.stored(&stored)?;
-            for node in 0..NODES {
-                self.tell_node(node, &stored);
-            }
-        }
-        Ok(())
-    }
-
-    fn tell_node(&mut self, node: usize, stored: &Arc<Stored>) {
-        let to = &self.nodes[node];
-        let (life, cut) = (to.life, to.cut_until > self.now);
-        if !to.up || cut || !to.relay.is_occupied(&stored.record.room) {
-            return;
-        }
-        if self.random.per_mille(self.faults.drop) {
-            return;
-        }
-        let copies = 1 + usize::from(self.random.per_mille(self.faults.repeat));
-        for _ in 0..copies {
-            let late = self.random.per_mille(self.faults.reorder);
-            let arrives = self.now + self.latency() + if late { self.random.below(300) } else { 0 };
-            let channel = &mut self.nodes[node].channel_at;
-            if !late {
-                *channel = (*channel).max(arrives);
-            }
-            let at = if late { arrives } else { *channel };
-            self.at(at, Event::Deliver { node, life, stored: Arc::clone(stored) });
-        }
-    }
-
-    /// Asks the store for a page; an answer comes in any case.
-    pub fn send_read(&mut self, node: usize, purpose: Purpose) {
-        let life = self.nodes[node].life;
-        match self.store_trip(node) {
-            Some(ms) => self.after(ms, Event::Read { node, life, purpose }),
-            None => self.fail_read(node, life, purpose),
-        }
-    }
-
-    fn fail_read(&mut self, node: usize, life: u32, purpose: Purpose) {
-        let page = Err(StoreError::Failed("no answer".into()));
-        self.after(STORE_TIMEOUT_MS, Event::Page { node, life, purpose, page });
-    }
-
-    fn read(&mut self, node: usize, life: u32, purpose: Purpose) {
-        let (room, range, limit) = match &purpose {
-            Purpose::Start { seat, since: Some(since) } => {
-                (seat.room, Range::After(since.offset), super::node::PAGE)
-            }
-            // Only its head is looked at.
-            Purpose::Start { seat, since: None } => (seat.room, Range::Newest, 1),
-            Purpose::Newest { seat } => (seat.room, Range::Newest, super::node::HEAD_PAGE),
-            Purpose::CatchUp { seat, have, .. } => {
-                (seat.room, Range::After(have.offset), super::node::PAGE)
-            }
-            Purpose::Anew { room, .. } => (*room, Range::Newest, super::node::HEAD_PAGE),
-            Purpose::Repair { room, after, .. } => (*room, Range::After(*after), super::node::PAGE),
-        };
-        let page = self.history.read(&room_name(room), range, limit).now_or_never();
-        let page = page.unwrap_or_else(|| Err(StoreError::Failed("it waits".into())));
-        match self.store_trip(node) {
-            Some(ms) => self.after(ms, Event::Page { node, life, purpose, page }),
-            None => self.fail_read(node, life, purpose),
         }
     }
 
