@@ -1,12 +1,8 @@
 // The client library in a real browser against a real hub, without the page: batches and throttling.
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { Hub, launch } from './support.mjs';
-
-const clients = join(import.meta.dirname, '../../clients/js');
-const { build } = createRequire(join(clients, 'package.json'))('esbuild');
+import WebSocket from 'ws';
+import { Hub, clientBundle, launch } from './support.mjs';
 
 describe('the client library', () => {
   let hub, browser, page;
@@ -18,15 +14,7 @@ describe('the client library', () => {
     page = await browser.newPage();
     page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => sent.push(JSON.parse(payload))));
     await page.goto(hub.origin);
-    const { outputFiles } = await build({
-      entryPoints: [join(clients, 'src/index.ts')],
-      bundle: true,
-      write: false,
-      format: 'iife',
-      globalName: 'hubbub',
-      target: 'es2022',
-    });
-    await page.evaluate(`${outputFiles[0].text}; globalThis.hubbub = hubbub;`);
+    await page.evaluate(await clientBundle());
     await page.evaluate(() => {
       /** A client in the room `lab`, with what it hears. */
       globalThis.enter = async (sub, options) => {
@@ -88,5 +76,42 @@ describe('the client library', () => {
       return heard;
     });
     assert.deepEqual(heard, ['cursor 0', 'cursor 50']);
+  });
+
+  it('works in a worker', async () => {
+    // The hub's pages allow no workers; any other page of it has no such policy.
+    const plain = await browser.newPage();
+    await plain.goto(`${hub.origin}/healthz`);
+    const script = `${await clientBundle()};
+      onmessage = async ({ data: { url, token } }) => {
+        const client = new hubbub.HubbubClient({ url, token });
+        client.on('message', ({ content }) => postMessage(content));
+        await client.connect().join('workshop');
+        await client.send('workshop', 'from a worker');
+      };`;
+    const heard = await plain.evaluate(async (code) => {
+      const answer = await fetch('/dev/token', { method: 'POST', body: JSON.stringify({ sub: 'worker' }) });
+      const { token } = await answer.json();
+      const worker = new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })));
+      worker.postMessage({ url: location.origin, token });
+      return new Promise((resolve, reject) => {
+        worker.onmessage = ({ data }) => resolve(data);
+        worker.onerror = ({ message }) => reject(new Error(message));
+      });
+    }, script);
+    assert.equal(heard, 'from a worker');
+    await plain.close();
+  });
+
+  it('works in Node, with a WebSocket of its own where there is none', async () => {
+    const { HubbubClient } = new Function(`${await clientBundle()}; return hubbub;`)();
+    const answer = await fetch(`${hub.origin}/dev/token`, { method: 'POST', body: JSON.stringify({ sub: 'node' }) });
+    const { token } = await answer.json();
+    const client = new HubbubClient({ url: hub.origin, token, WebSocket });
+    const heard = new Promise((resolve) => client.on('message', ({ content }) => resolve(content)));
+    await client.connect().join('engine-room');
+    await client.send('engine-room', 'from Node');
+    assert.equal(await heard, 'from Node');
+    client.close();
   });
 });

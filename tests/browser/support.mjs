@@ -12,6 +12,8 @@ const HUB = process.env.HUBBUB_BIN ?? join(import.meta.dirname, '../../target/de
 const BROWSER = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 /** A folder with the page's files, used in place of those in the hub: to work on the page without building the hub. */
 const PAGE_DIR = process.env.PAGE_DIR;
+const CLIENT = join(import.meta.dirname, '../../clients/js');
+const { build } = createRequire(join(CLIENT, 'package.json'))('esbuild');
 const START_MS = 15_000;
 /** Above the hub's own bound on a drain. */
 const DRAIN_MS = 30_000;
@@ -133,24 +135,49 @@ function parse(line) {
   }
 }
 
+const OPTIONS = {
+  executablePath: BROWSER,
+  headless: true,
+  args: [
+    '--headless',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    // A page that did not come from the network may not call 127.0.0.1 otherwise.
+    ...(PAGE_DIR ? ['--disable-features=LocalNetworkAccessChecks'] : []),
+  ],
+};
+
 /** The distribution's Chromium, told to talk to nobody by itself. */
 export async function launch() {
-  const browser = await chromium.launch({
-    executablePath: BROWSER,
-    headless: true,
-    args: [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      // A page that did not come from the network may not call 127.0.0.1 otherwise.
-      ...(PAGE_DIR ? ['--disable-features=LocalNetworkAccessChecks'] : []),
-    ],
+  return withPages(await chromium.launch(OPTIONS));
+}
+
+/** The same with the id of its main process, whose family may be stopped and woken. */
+export async function launchApart() {
+  const server = await chromium.launchServer(OPTIONS);
+  const browser = withPages(await chromium.connect(server.wsEndpoint()));
+  return { browser, pid: server.process().pid, close: () => server.close() };
+}
+
+/** The client library as a script that makes the global `hubbub`. */
+export async function clientBundle() {
+  const { outputFiles } = await build({
+    entryPoints: [join(CLIENT, 'src/index.ts')],
+    bundle: true,
+    write: false,
+    format: 'iife',
+    globalName: 'hubbub',
+    target: 'es2022',
   });
+  return `${outputFiles[0].text}; globalThis.hubbub = hubbub;`;
+}
+
+function withPages(browser) {
   if (PAGE_DIR) {
     const newContext = browser.newContext.bind(browser);
     browser.newContext = async (options) => {

@@ -20,6 +20,11 @@ export function startOfDay(date: Date): number {
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
 }
 
+/** What to call somebody: by name, else by user id; a backend that named nobody is the hub. */
+export function nameOf({ username, userId }: { username?: string | undefined; userId?: string | undefined }): string {
+  return username || userId || 'The hub';
+}
+
 /** One or two letters for an avatar. */
 export function initials(name: string): string {
   const words = name.trim().split(/\s+/u).filter(Boolean);

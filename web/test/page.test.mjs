@@ -5,7 +5,7 @@ import { load } from './bundle.mjs';
 
 const { rowsOf, receiptWords } = await load('chat/rows.ts');
 const { roomName } = await load('chat/place.ts');
-const { dayOf, hue, initials, listNames } = await load('format.ts');
+const { dayOf, hue, initials, listNames, nameOf } = await load('format.ts');
 
 const at = (minutes) => new Date(2026, 2, 10, 12, minutes).toISOString();
 const line = (offset, userId = 'ada', minutes = 0) => ({ id: `m${offset}`, userId, username: userId, content: `c${offset}`, epoch: 'e', offset, timestamp: at(minutes) });
@@ -43,6 +43,11 @@ describe('rows', () => {
     assert.deepEqual(own({ outgoing: [outgoing('a', 'failed')] }), [2]);
   });
 
+  it('take messages of a backend that named nobody', () => {
+    const rows = rowsOf(talk({ messages: [{ ...line(1), userId: undefined, username: undefined }, line(2)] }), 'me', now);
+    assert.deepEqual(rows.slice(2).map((row) => [row.first, row.mine]), [[true, false], [true, false]]);
+  });
+
   it('have keys of their own', () => {
     const keys = rowsOf(talk({ messages: [line(1), { ...line(1), epoch: 'f' }], outgoing: [outgoing('a')] }), 'me', now).map((row) => row.key);
     assert.equal(new Set(keys).size, keys.length);
@@ -63,6 +68,7 @@ describe('words', () => {
 
   it('for names', () => {
     assert.deepEqual(['Ada', 'ada lovelace', '  ', 'Émile'].map(initials), ['A', 'AL', '?', 'É']);
+    assert.deepEqual([{ username: 'Ann', userId: 'a' }, { userId: 'a' }, {}].map(nameOf), ['Ann', 'a', 'The hub']);
     assert.equal(listNames(['A', 'B', 'C']), 'A, B and 1 other');
     for (let i = 0; i < 500; i++) assert.match(hue(`guest-${i * 7919}`), /^hue-[0-7]$/);
     assert.deepEqual([' # my  room ', '##x', '', ' # ', 'a\u0007'].map(roomName), ['my-room', '#x', undefined, undefined, undefined]);

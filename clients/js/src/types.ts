@@ -12,7 +12,8 @@ export type PresenceStatus = 'online' | 'away' | 'offline';
 /** A user in a room, however many sessions (tabs, devices) they have. */
 export interface Member {
   userId: string;
-  username: string;
+  /** The display name, where a token brought one. */
+  username?: string;
   status: PresenceStatus;
   /** Open sessions of this user. */
   socketCount: number;
@@ -31,8 +32,10 @@ export interface Message extends Position {
   type: 'message';
   id: string;
   roomId: string;
-  userId: string;
-  username: string;
+  /** Left out when a backend named nobody. */
+  userId?: string;
+  /** The display name, where a token brought one. */
+  username?: string;
   content: string;
   data?: unknown;
   timestamp: string;
@@ -42,7 +45,8 @@ export interface Message extends Position {
 export interface CustomEvent {
   type: 'event';
   roomId: string;
-  userId: string;
+  /** Left out when a backend named nobody. */
+  userId?: string;
   name: string;
   data?: unknown;
   epoch?: string;
@@ -65,14 +69,16 @@ export interface Joined extends Position {
 export interface UserChange {
   roomId: string;
   userId: string;
-  username: string;
+  /** The display name, where a token brought one. */
+  username?: string;
   timestamp: string;
 }
 
 export interface Typing {
   roomId: string;
   userId: string;
-  username: string;
+  /** The display name, where a token brought one. */
+  username?: string;
   isTyping: boolean;
 }
 
@@ -93,8 +99,10 @@ export interface Receipt {
 /** A message to one user, outside any room. Its position is that in the receiver's own history. */
 export interface Direct extends Position {
   id: string;
-  userId: string;
-  username: string;
+  /** Left out when a backend named nobody. */
+  userId?: string;
+  /** The display name, where a token brought one. */
+  username?: string;
   content: string;
   data?: unknown;
   timestamp: string;

@@ -4,6 +4,7 @@ import { useConnection, useDirect, usePresence } from '@hubbub/client/react';
 import { Banner } from './banner.js';
 import { Composer } from './composer.js';
 import { Log } from './log.js';
+import { nameOf } from '../format.js';
 import { Avatar } from './parts.js';
 import { Top } from './top.js';
 import { Main, useDesk } from './window.js';
@@ -16,7 +17,7 @@ export function Conversation({ userId }: { userId: string }): JSX.Element {
   const { messages, outgoing, username, unread, send, retry, discard, markRead } = useDirect(userId);
   const presence = usePresence(userId);
   const connected = useConnection().status === 'connected';
-  const name = username ?? 'Somebody';
+  const name = nameOf({ username, userId });
   useEffect(() => {
     if (visible && unread) markRead();
   }, [visible, unread, markRead]);

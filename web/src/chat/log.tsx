@@ -1,7 +1,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/compat';
 import type { Outgoing } from '@hubbub/client/react';
-import { errorWords, fullTimeOf, timeOf } from '../format.js';
+import { errorWords, fullTimeOf, nameOf, timeOf } from '../format.js';
 import { Avatar, Icon } from './parts.js';
 import { rowsOf, type Row, type Talk } from './rows.js';
 
@@ -62,7 +62,7 @@ export function Log({ talk, me, name, connected, start, receipt, loading = false
         const { line, date, first, mine, lastOwn } = one;
         const told = lastOwn && line.offset !== undefined ? receipt?.(line.offset) : undefined;
         return (
-          <Message key={one.key} first={first} mine={mine} name={line.username} at={date.getTime()} content={line.content}>
+          <Message key={one.key} first={first} mine={mine} name={nameOf(line)} at={date.getTime()} content={line.content}>
             {told && (
               <p class={told.read ? 'receipt read' : 'receipt'} aria-live="off">
                 <Icon name={told.read ? 'checks' : 'check'} />

@@ -1,6 +1,7 @@
 import type { Member } from '@hubbub/client';
 import type { JSX } from 'preact';
 import { useMemo } from 'preact/compat';
+import { nameOf } from '../format.js';
 import { STATUS_WORDS } from './conversation.js';
 import { Avatar, IconButton } from './parts.js';
 import { useDesk, usePanel } from './window.js';
@@ -20,14 +21,16 @@ export function People({ members, count, known }: { members: readonly Member[]; 
         <IconButton icon="close" label="Close the list of people" class="close" onClick={close} />
       </div>
       <ul id="members" aria-labelledby="members-heading">
-        {sorted.map(({ userId, username, status, socketCount }) => {
+        {sorted.map((member) => {
+          const { userId, status, socketCount } = member;
+          const name = nameOf(member);
           const mine = userId === me.sub;
           const words = known ? STATUS_WORDS[status] : mine ? 'Not connected' : 'Was here';
           const inside = (
             <>
-              <Avatar name={username} status={known ? status : undefined} />
+              <Avatar name={name} status={known ? status : undefined} />
               <span class="who">
-                <strong>{username}{mine && <span class="you"> (you)</span>}</strong>
+                <strong>{name}{mine && <span class="you"> (you)</span>}</strong>
                 <small>{words}</small>
               </span>
             </>
@@ -37,7 +40,7 @@ export function People({ members, count, known }: { members: readonly Member[]; 
               {mine ? (
                 <div class="person">{inside}</div>
               ) : (
-                <button type="button" class="person" onClick={() => talkTo(userId, username)}>
+                <button type="button" class="person" onClick={() => talkTo(userId, name)}>
                   {inside}
                   <span class="sr">, write a direct message</span>
                 </button>
@@ -54,5 +57,5 @@ export function People({ members, count, known }: { members: readonly Member[]; 
 /** You first, then who is there, then by name. */
 function compare(a: Member, b: Member, me: string): number {
   const mine = Number(b.userId === me) - Number(a.userId === me);
-  return mine || (ORDER[a.status] ?? 3) - (ORDER[b.status] ?? 3) || a.username.localeCompare(b.username);
+  return mine || (ORDER[a.status] ?? 3) - (ORDER[b.status] ?? 3) || nameOf(a).localeCompare(nameOf(b));
 }

@@ -1,7 +1,7 @@
 import type { JSX } from 'preact';
 import { useEffect, useMemo } from 'preact/compat';
 import { useConnection, useRoom } from '@hubbub/client/react';
-import { errorWords, listNames } from '../format.js';
+import { errorWords, listNames, nameOf } from '../format.js';
 import { Banner } from './banner.js';
 import { Composer } from './composer.js';
 import { Log } from './log.js';
@@ -28,7 +28,7 @@ export function Room({ roomId }: { roomId: string }): JSX.Element {
     if (history.error && connected) toast(`Older messages could not be loaded: ${errorWords(history.error)}.`);
   }, [history.error]);
 
-  const names = useMemo(() => new Map(members.map(({ userId, username }) => [userId, username])), [members]);
+  const names = useMemo(() => new Map(members.map((member) => [member.userId, nameOf(member)])), [members]);
   const count = Math.max(room.memberCount, members.length);
   const people = count === 1 ? 'Only you are here' : `${count} people here`;
   const receipt = (offset: number) => receiptWords(offset, readBy, deliveredTo, names, count - 1);
@@ -71,7 +71,7 @@ export function Room({ roomId }: { roomId: string }): JSX.Element {
             </>
           )}
         />
-        <TypingLine names={room.typing.map(({ username }) => username)} />
+        <TypingLine names={room.typing.map(nameOf)} />
         <Composer
           place={`#${roomId}`}
           label={`Message to ${roomId}`}

@@ -7,8 +7,9 @@ const GROUP_MS = 5 * 60_000;
 /** A stored message, of a room or of a conversation. */
 export interface Line {
   readonly id: string;
-  readonly userId: string;
-  readonly username: string;
+  /** None of a backend that named nobody. */
+  readonly userId?: string;
+  readonly username?: string | undefined;
   readonly content: string;
   readonly timestamp: string;
   readonly epoch?: string;
@@ -41,7 +42,7 @@ export function rowsOf(talk: Talk, me: string, now: Date): Row[] {
   if (talk.hasOlder) rows.push({ kind: 'older', key: 'top' });
   else if (!talk.unknown) rows.push({ kind: 'start', key: 'top', empty: !talk.messages.length && !talk.outgoing.length });
 
-  let lastAuthor = '';
+  let lastAuthor: string | undefined;
   let lastAt = 0;
   let lastDay = 0;
   const group = (author: string, date: Date): boolean => {
@@ -49,7 +50,7 @@ export function rowsOf(talk: Talk, me: string, now: Date): Row[] {
     const day = startOfDay(date);
     if (day !== lastDay) {
       rows.push({ kind: 'day', key: `day ${day}`, words: dayOf(date, now) });
-      lastAuthor = '';
+      lastAuthor = undefined;
     }
     const first = author !== lastAuthor || at - lastAt > GROUP_MS;
     [lastAuthor, lastAt, lastDay] = [author, at, day];
@@ -61,9 +62,9 @@ export function rowsOf(talk: Talk, me: string, now: Date): Row[] {
     const date = new Date(line.timestamp);
     if (line.offset !== undefined && line.offset === talk.firstUnread) {
       rows.push({ kind: 'new', key: 'new' });
-      lastAuthor = '';
+      lastAuthor = undefined;
     }
-    const first = group(line.userId, date);
+    const first = group(line.userId ?? '', date);
     const key = line.offset === undefined ? `m ${line.id}` : `m ${line.epoch} ${line.offset}`;
     rows.push({ kind: 'message', key, line, date, first, mine: line.userId === me, lastOwn: at === lastOwn });
   });

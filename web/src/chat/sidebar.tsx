@@ -2,6 +2,7 @@ import type { HubbubError } from '@hubbub/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/compat';
 import { useConnection, useDirects, usePresence, useRoomState, type DirectState } from '@hubbub/client/react';
+import { nameOf } from '../format.js';
 import { Avatar, Badge, IconButton, Mark } from './parts.js';
 import { hashOf, roomName } from './place.js';
 import { useDesk, usePanel } from './window.js';
@@ -78,7 +79,9 @@ function RoomLink({ room, leave, refused }: RoomLinkProps): JSX.Element {
   );
 }
 
-function DirectLink({ direct: { userId, username = 'Somebody', unread } }: { direct: DirectState }): JSX.Element {
+function DirectLink({ direct }: { direct: DirectState }): JSX.Element {
+  const { userId, unread } = direct;
+  const name = nameOf(direct);
   const { place, open } = useDesk();
   const { close } = useDirects();
   const presence = usePresence(userId);
@@ -95,11 +98,11 @@ function DirectLink({ direct: { userId, username = 'Somebody', unread } }: { dir
           open({ user: userId });
         }}
       >
-        <Avatar name={username} status={connected ? presence?.status : undefined} />
-        <span class="name">{username}</span>
+        <Avatar name={name} status={connected ? presence?.status : undefined} />
+        <span class="name">{name}</span>
         <Badge count={unread} />
       </a>
-      {!current && <IconButton icon="close" label={`Forget the conversation with ${username}`} class="leave" onClick={() => close(userId)} />}
+      {!current && <IconButton icon="close" label={`Forget the conversation with ${name}`} class="leave" onClick={() => close(userId)} />}
     </li>
   );
 }

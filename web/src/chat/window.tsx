@@ -2,7 +2,7 @@ import { createContext, type ComponentChildren, type JSX } from 'preact';
 import { useCallback, useContext, useEffect, useMemo, useRef, useState } from 'preact/compat';
 import type { HubbubError } from '@hubbub/client';
 import { HubbubProvider, useConnection, useDirects, useHubbub, useHubbubEvent, useUnread } from '@hubbub/client/react';
-import { errorWords } from '../format.js';
+import { errorWords, nameOf } from '../format.js';
 import { fetchToken, type Identity } from '../identity.js';
 import { Conversation } from './conversation.js';
 import { useKeptDirects } from './kept.js';
@@ -170,7 +170,7 @@ function useTitle(rooms: readonly string[], place: Place): void {
   const { directs } = useDirects();
   const unread = useUnread(rooms) + directs.reduce((sum, direct) => sum + direct.unread, 0);
   const talk = directs.find(({ userId }) => userId === place.user);
-  const name = place.user === undefined ? `#${place.room}` : (talk?.username ?? 'Direct message');
+  const name = place.user === undefined ? `#${place.room}` : nameOf(talk ?? { userId: place.user });
   useEffect(() => {
     document.title = `${unread ? `(${unread}) ` : ''}${name} · hubbub`;
   }, [unread, name]);

@@ -7,7 +7,7 @@ export interface DirectMessage {
   readonly id: string;
   /** Who wrote it. */
   readonly userId: string;
-  readonly username: string;
+  readonly username?: string | undefined;
   readonly content: string;
   readonly data?: unknown;
   /** RFC 3339 in UTC; of own messages the time of this machine. */
@@ -56,7 +56,7 @@ export class DirectStore extends Store<DirectState> {
       // The sender gets no copy: the stored message itself takes its place.
       ({ content, data, at }, sent) => {
         const me = client.state.status === 'connected' ? client.state.userId : '';
-        this.#add({ id: sent.messageId, userId: me, username: '', content, data, timestamp: new Date(at).toISOString() });
+        this.#add({ id: sent.messageId, userId: me, content, data, timestamp: new Date(at).toISOString() });
         return true;
       },
       () => this.changed(),
@@ -80,11 +80,11 @@ export class DirectStore extends Store<DirectState> {
     this.changed();
   };
 
-  received({ id, userId, username, content, data, timestamp }: Direct): void {
+  received({ id, username, content, data, timestamp }: Direct): void {
     if (this.#messages.some((message) => message.id === id)) return;
     this.#username = username ?? this.#username;
     this.#unread++;
-    this.#add({ id, userId, username, content, data, timestamp });
+    this.#add({ id, userId: this.#userId, username, content, data, timestamp });
   }
 
   protected override snapshot(): DirectState {

@@ -29,7 +29,7 @@ export interface RoomState {
   readonly members: readonly Member[];
   readonly memberCount: number;
   /** Who types now, without the own user. */
-  readonly typing: readonly { readonly userId: string; readonly username: string }[];
+  readonly typing: readonly { readonly userId: string; readonly username?: string | undefined }[];
   /** Messages of others that came since somebody looked. */
   readonly unread: number;
   /** The offset of the first of them. It stays, for a line above it, until nobody looks any more. */
@@ -76,7 +76,7 @@ export class RoomStore extends Store<RoomState> {
   #messages: Message[] = [];
   #members = new Map<string, Member>();
   #memberCount = 0;
-  #typing = new Map<string, { username: string; timer: ReturnType<typeof setTimeout> }>();
+  #typing = new Map<string, { username: string | undefined; timer: ReturnType<typeof setTimeout> }>();
   readonly #readBy = new Map<string, number>();
   readonly #deliveredTo = new Map<string, number>();
   #watchers = 0;
@@ -218,9 +218,9 @@ export class RoomStore extends Store<RoomState> {
   }
 
   message(message: Message): void {
-    const mine = message.userId === this.#me;
+    const mine = message.userId !== undefined && message.userId === this.#me;
     this.#messages.push(message);
-    this.#stopped(message.userId);
+    if (message.userId !== undefined) this.#stopped(message.userId);
     if (mine) {
       this.#outgoing.came(message.content);
     } else if (this.#watchers) {
