@@ -121,9 +121,16 @@ describe('the vocabulary of docs/clients.md', () => {
   it('serves the frontend of the server that it replaces', async () => {
     const [ann, bob] = ['ann', 'bob'].map((name) => io(hub.origin, { auth: { token: token(name) }, transports: ['websocket'] }));
     sockets.push(ann, bob);
-    const next = (socket, event) => new Promise((resolve) => socket.once(event, resolve));
+    const next = (socket, event) =>
+      new Promise((resolve, reject) => {
+        const timer = setTimeout(() => reject(new Error(`no "${event}" within 5 s`)), 5_000);
+        socket.once(event, (value) => {
+          clearTimeout(timer);
+          resolve(value);
+        });
+      });
+    await Promise.all(sockets.map((socket) => next(socket, 'connect')));
     for (const socket of sockets) {
-      await next(socket, 'connect');
       assert.deepEqual(await socket.timeout(5_000).emitWithAck('enter', 'kitchen'), { ok: true });
     }
     const writing = next(bob, 'writing');
