@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The tests of deploy/: nginx as it is before three hubs. Called by tests/run; HUBBUB_BIN names
-# the hub (default: target/debug/hubbub).
+# The tests of deploy/: nginx before three hubs, rules and dashboard through a real Prometheus, manifests,
+# chart, compose file and Dockerfile. Called by tests/run; HUBBUB_BIN names the hub (default:
+# target/debug/hubbub).
 #
 # Runs all of it, also after a failure.
 set -uo pipefail
@@ -17,4 +18,13 @@ failed=0
 
 echo "-- tests: npm run deploy"
 (cd tests && npm run --silent deploy) || failed=1
+
+# kustomize, Helm, compose and BuildKit are Go; their libraries are used as they are.
+echo "-- tests/deploy/manifests: go test"
+if go version 2>/dev/null | grep -qE 'go1\.(2[5-9]|[3-9][0-9])'; then
+  (cd tests/deploy/manifests && go test -count=1 -v ./...) || failed=1
+else
+  echo "Go 1.25 or newer is needed, found: $(go version 2>&1)" >&2
+  failed=1
+fi
 exit $failed
