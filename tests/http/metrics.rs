@@ -73,11 +73,22 @@ fn the_page_on_metrics_is_complete_and_true() {
         .filter(|l| l.starts_with("| `"))
         .flat_map(|l| quoted(l.split('|').nth(1).unwrap()).map(str::to_owned))
         .collect();
-    let hub = Hub::start(&[]);
-    let mut ann = hub.member("ann", "r");
-    ann.say("r", "hello");
-    let served = served(&hub.metrics().0);
+    let redis = RedisServer::start(&[]);
+    let url = redis.url();
+    let used = |settings: &[(&str, &str)]| {
+        let hub = Hub::start(settings);
+        hub.member("ann", "r").say("r", "hello");
+        served(&hub.metrics().0)
+    };
+    let alone = used(&[]);
+    let served = used(&[("HUBBUB__CLUSTER__REDIS_URL", &url)]);
     let documented = documented(page);
+    // What is there with Redis only has a section of its own.
+    let cluster = page.split_once("## Cluster").unwrap().1.split_once("\n## ").unwrap().0;
+    for name in documented.keys().filter(|name| !alone.contains_key(*name)) {
+        assert!(cluster.contains(&format!("| `{name}` |")), "{name} is not under Cluster");
+    }
+    assert!(!alone.contains_key("hubbub_redis_up"));
     let names = |m: &BTreeMap<String, Metric>| m.keys().cloned().collect::<BTreeSet<_>>();
     let (here, there) = (names(&served), names(&documented));
     assert!(here.len() > 30, "{here:?}");

@@ -1,9 +1,6 @@
 //! The verbs that look at a node: health, doctor, plan.
 
-use std::{
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Output, Stdio},
-};
+use std::{net::TcpListener, process::Output};
 
 use jsonwebtoken::Algorithm;
 use serde_json::json;
@@ -29,36 +26,6 @@ fn doctor(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
     assert!(matches!(code, Some(0 | 1)), "{code:?} {out}{err}");
     assert!(!out.contains("panicked") && !err.contains("panicked"), "{out}{err}");
     (code == Some(0), out)
-}
-
-/// A Redis of the test's own.
-struct Redis(Child, u16, #[allow(dead_code)] tempfile::TempDir);
-
-impl Redis {
-    fn start(append_only: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", append_only, "--dir", folder.path().to_str().unwrap()])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is needed");
-        let redis = Self(child, port, folder);
-        until("Redis listens", SOON, || TcpStream::connect(("127.0.0.1", port)).ok());
-        redis
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.1)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -155,14 +122,14 @@ fn the_doctor_judges_tokens() {
 
 #[test]
 fn the_doctor_examines_redis() {
-    let kept = Redis::start("yes");
+    let kept = RedisServer::start(&["--appendonly", "yes"]);
     let (url, secret) = (kept.url(), ("HUBBUB__AUTH__JWT_SECRET", JWT_SECRET));
     let (well, out) = doctor(&[], &[("HUBBUB__CLUSTER__REDIS_URL", &url), secret]);
     assert!(
         well && out.contains("append-only file") && out.contains("the clock of Redis"),
         "{out}"
     );
-    let lost = Redis::start("no");
+    let lost = RedisServer::start(&[]);
     let url = lost.url();
     let (well, out) = doctor(&[], &[("HUBBUB__CLUSTER__REDIS_URL", &url), secret]);
     assert!(

@@ -86,9 +86,9 @@ export class Hub {
     await this.#end('SIGKILL');
   }
 
-  /** SIGTERM: the hub drains. */
+  /** SIGTERM: the hub drains. Gives its exit code. */
   async drain() {
-    await this.#end('SIGTERM');
+    return this.#end('SIGTERM');
   }
 
   async #end(signal) {
@@ -96,7 +96,8 @@ export class Hub {
     if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, 'exit');
     child.kill(signal);
-    await gone;
+    const [code] = await gone;
+    return code;
   }
 
   /** The lines that the process has logged, each an object. */
