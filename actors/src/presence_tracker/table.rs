@@ -1,8 +1,11 @@
-//! Who is there: users, their sessions, their rooms. Pure: no actor, no clock of
-//! its own; every change gives back what has to be told.
+//! Who is there: users, their sessions, their rooms; what other nodes hold of a user
+//! is merged in ([`merge`]). Pure: no actor, no clock of its own; every change gives
+//! back what has to be told.
+
+mod merge;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -12,6 +15,8 @@ use hubbub_protocol::{
     timestamp::Timestamp,
 };
 use smallvec::{SmallVec, smallvec};
+
+pub use self::merge::{Held, NodeIndex, Remote};
 
 /// What a change has to be told, and to whom.
 #[derive(Clone, Debug)]
@@ -42,10 +47,12 @@ struct User {
     /// In the order they opened.
     sessions: SmallVec<[(SessionId, Status); 1]>,
     rooms: Vec<(RoomName, Use)>,
-    /// When the grace after the last session ends.
+    /// When the grace after this node's last session ends; 0 while none runs.
     offline_at: u64,
     shown: Status,
     since: u64,
+    /// What other nodes hold; most users of most hubs are on one node only.
+    remote: Option<Box<SmallVec<[Remote; 1]>>>,
 }
 
 impl User {
@@ -57,12 +64,19 @@ impl User {
         self.rooms.iter_mut().find(|(r, _)| r == room).map(|(_, usage)| usage)
     }
 
-    fn room_names(&self) -> impl Iterator<Item = RoomName> {
-        self.rooms.iter().map(|(room, _)| room.clone())
+    /// The rooms the user is in through this node, then those through others.
+    fn room_names(&self) -> Vec<RoomName> {
+        let mut names: Vec<_> = self.rooms.iter().map(|(room, _)| room.clone()).collect();
+        for room in self.remotes().iter().flat_map(|remote| &remote.rooms) {
+            if !names.contains(room) {
+                names.push(room.clone());
+            }
+        }
+        names
     }
 }
 
-/// A user's use of one room.
+/// A user's use of one room on this node; gone with its end.
 #[derive(Default)]
 struct Use {
     /// The user's sessions in it; none while a grace runs.
@@ -72,9 +86,12 @@ struct Use {
 }
 
 impl User {
-    /// As present as the most present session.
+    /// As present as the most present session, wherever it is.
     fn status(&self) -> Status {
-        let has = |s| self.sessions.iter().any(|(_, x)| *x == s);
+        let has = |s| {
+            self.sessions.iter().any(|(_, x)| *x == s)
+                || self.remotes().iter().any(|r| r.status == s && !r.sessions.is_empty())
+        };
         [Status::Online, Status::Away].into_iter().find(|&s| has(s)).unwrap_or(Status::Offline)
     }
 }
@@ -93,6 +110,9 @@ pub struct PresenceTable {
     users: HashMap<UserId, User>,
     rooms: HashMap<RoomName, BTreeSet<UserId>>,
     due: BTreeSet<(u64, Due)>,
+    /// Whose share of this node changed since it was last asked for; none on a
+    /// single node.
+    changed: Option<HashSet<UserId>>,
 }
 
 /// What is known of a user.
@@ -102,8 +122,10 @@ pub struct UserView {
     pub status: Status,
     /// The display name.
     pub username: Option<Arc<str>>,
-    /// The user's sessions, in the order they opened.
+    /// The user's sessions on this node, in the order they opened.
     pub sessions: Vec<SessionId>,
+    /// Those on other nodes, with the node.
+    pub elsewhere: Vec<(NodeIndex, SessionId)>,
     /// The rooms, sorted.
     pub rooms: Vec<RoomName>,
     /// Since when the status is shown.
@@ -113,7 +135,13 @@ pub struct UserView {
 impl PresenceTable {
     /// An empty table.
     pub fn new(settings: PresenceSettings) -> Self {
-        Self { settings, users: HashMap::new(), rooms: HashMap::new(), due: BTreeSet::new() }
+        Self {
+            settings,
+            users: HashMap::new(),
+            rooms: HashMap::new(),
+            due: BTreeSet::new(),
+            changed: None,
+        }
     }
 
     /// A session opened.
@@ -133,6 +161,8 @@ impl PresenceTable {
             entry.username = username.cloned();
         }
         entry.sessions.push((session, Status::Online));
+        entry.offline_at = 0;
+        self.touch(user);
         self.presence(user, now, true)
     }
 
@@ -150,7 +180,7 @@ impl PresenceTable {
             return Vec::new();
         };
         entry.sessions.remove(at);
-        let last = entry.sessions.is_empty();
+        let (here, anywhere) = (entry.sessions.len(), entry.socket_count());
         for room in rooms {
             if let Some(usage) = entry.usage(room) {
                 usage.sessions.retain(|s| *s != session);
@@ -160,13 +190,12 @@ impl PresenceTable {
                 }
             }
         }
-        if last {
+        if here == 0 {
             entry.offline_at = grace_ends;
             self.due.insert((grace_ends, Due::Offline(user.clone())));
-            Vec::new()
-        } else {
-            self.presence(user, now, true)
         }
+        self.touch(user);
+        if anywhere == 0 { Vec::new() } else { self.presence(user, now, true) }
     }
 
     /// A session's user said what it is.
@@ -182,6 +211,7 @@ impl PresenceTable {
             Some(slot) => *slot = status,
             None => return Vec::new(),
         }
+        self.touch(user);
         self.presence(user, now, false)
     }
 
@@ -203,6 +233,11 @@ impl PresenceTable {
                 entry.rooms.push((room.clone(), Use { sessions: smallvec![session], leave_at: 0 }));
             }
         }
+        self.touch(user);
+        self.add_member(user, room, now)
+    }
+
+    fn add_member(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
         let users = self.rooms.entry(room.clone()).or_default();
         if users.insert(user.clone()) && users.len() <= self.settings.announce_max_members {
             return self.member(room, user, now).map(Effect::Joined).into_iter().collect();
@@ -222,10 +257,9 @@ impl PresenceTable {
             return Vec::new();
         };
         usage.sessions.retain(|s| *s != session);
-        if !usage.sessions.is_empty() {
-            return Vec::new();
-        }
-        self.remove_member(user, room, now)
+        let still = !usage.sessions.is_empty();
+        self.touch(user);
+        if still { Vec::new() } else { self.end_use(user, room, now) }
     }
 
     /// Ends the graces that are over.
@@ -239,54 +273,82 @@ impl PresenceTable {
                 Some((_, Due::Leave(user, room))) => {
                     let usage = self.users.get_mut(&user).and_then(|u| u.usage(&room));
                     if usage.is_some_and(|u| u.sessions.is_empty() && u.leave_at <= now) {
-                        effects.extend(self.remove_member(&user, &room, now));
+                        effects.extend(self.end_use(&user, &room, now));
                     }
                 }
-                Some((_, Due::Offline(user))) => {
-                    let user_left = |u: &User| u.sessions.is_empty() && u.offline_at <= now;
-                    if self.users.get(&user).is_some_and(user_left) {
-                        effects.extend(self.go_offline(&user, now));
-                    }
-                }
+                Some((_, Due::Offline(user))) => effects.extend(self.end_stay(&user, now)),
                 None => break,
             }
         }
         effects
     }
 
-    /// Moves the offline end of a user: those who shared a room hear of it first.
-    fn go_offline(&mut self, user: &UserId, now: u64) -> Vec<Effect> {
-        let mut effects = self.presence(user, now, false);
-        let rooms: Vec<_> =
-            self.users.get(user).map(|u| u.room_names().collect()).unwrap_or_default();
+    /// Ends a user's grace on this node. Who is on no other node either is offline:
+    /// those who shared a room hear of that first.
+    fn end_stay(&mut self, user: &UserId, now: u64) -> Vec<Effect> {
+        let Some(entry) = self.users.get_mut(user) else { return Vec::new() };
+        if entry.offline_at == 0 || entry.offline_at > now || !entry.sessions.is_empty() {
+            return Vec::new();
+        }
+        entry.offline_at = 0;
+        let elsewhere = !entry.remotes().is_empty();
+        let here: Vec<_> = entry.rooms.iter().map(|(room, _)| room.clone()).collect();
+        self.touch(user);
+        if elsewhere {
+            return here.iter().flat_map(|room| self.end_use(user, room, now)).collect();
+        }
+        self.go_offline(user, &here, now)
+    }
+
+    /// The end of a user who was in these rooms and is on no node any more.
+    fn go_offline(&mut self, user: &UserId, rooms: &[RoomName], now: u64) -> Vec<Effect> {
+        let mut effects = self.presence_in(user, rooms, now, false);
         for room in rooms {
-            effects.extend(self.remove_member(user, &room, now));
+            effects.extend(self.remove_member(user, room, now));
         }
         self.users.remove(user);
         effects
     }
 
+    /// Ends a user's use of a room on this node.
+    fn end_use(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
+        let Some(entry) = self.users.get_mut(user) else { return Vec::new() };
+        entry.rooms.retain(|(r, _)| r != room);
+        let elsewhere = entry.is_elsewhere_in(room);
+        self.touch(user);
+        if elsewhere { Vec::new() } else { self.remove_member(user, room, now) }
+    }
+
+    /// Takes a user off a room that no node has the user in.
     fn remove_member(&mut self, user: &UserId, room: &RoomName, now: u64) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if let Some(users) = self.rooms.get_mut(room) {
-            let told = users.len() <= self.settings.announce_max_members;
-            let was = users.remove(user);
-            if users.is_empty() {
-                self.rooms.remove(room);
-            }
-            if was && told {
-                effects.extend(self.member(room, user, now).map(Effect::Left));
-            }
+        let Some(users) = self.rooms.get_mut(room) else { return Vec::new() };
+        let told = users.len() <= self.settings.announce_max_members;
+        let was = users.remove(user);
+        if users.is_empty() {
+            self.rooms.remove(room);
         }
-        if let Some(entry) = self.users.get_mut(user) {
-            entry.rooms.retain(|(r, _)| r != room);
-        }
-        effects
+        let member = if was && told { self.member(room, user, now) } else { None };
+        member.map(Effect::Left).into_iter().collect()
     }
 
     /// Tells a user's presence if what is shown changes (or the number of
-    /// sessions did).
+    /// sessions did). While a grace runs after the last session nothing is told.
     fn presence(&mut self, user: &UserId, now: u64, count_changed: bool) -> Vec<Effect> {
+        let Some(entry) = self.users.get(user) else { return Vec::new() };
+        if entry.socket_count() == 0 {
+            return Vec::new();
+        }
+        let rooms = entry.room_names();
+        self.presence_in(user, &rooms, now, count_changed)
+    }
+
+    fn presence_in(
+        &mut self,
+        user: &UserId,
+        rooms: &[RoomName],
+        now: u64,
+        count_changed: bool,
+    ) -> Vec<Effect> {
         // A session that joins a hidden user's side changes nothing anybody may see.
         let max = self.settings.announce_max_members;
         let everybody = self.settings.everybody && self.users.len() <= max;
@@ -298,9 +360,9 @@ impl PresenceTable {
         } else if !count_changed {
             return Vec::new();
         }
-        let told = |room: &RoomName| self.rooms.get(room).is_some_and(|users| users.len() <= max);
+        let told = |room: &&RoomName| self.rooms.get(*room).is_some_and(|users| users.len() <= max);
         let everybody = everybody.then(RoomName::everybody);
-        let rooms: Arc<[RoomName]> = entry.room_names().filter(told).chain(everybody).collect();
+        let rooms: Arc<[RoomName]> = rooms.iter().filter(told).cloned().chain(everybody).collect();
         if rooms.is_empty() {
             return Vec::new();
         }
@@ -309,7 +371,7 @@ impl PresenceTable {
             PresenceChanged {
                 user: user.clone(),
                 status,
-                socket_count: entry.sessions.len(),
+                socket_count: entry.socket_count(),
                 timestamp: Timestamp(now),
                 username: entry.username.clone(),
             },
@@ -323,7 +385,7 @@ impl PresenceTable {
             user: user.clone(),
             username: entry.username.clone(),
             status: entry.shown,
-            socket_count: entry.sessions.len(),
+            socket_count: entry.socket_count(),
             timestamp: Timestamp(now),
             node: None,
         })
@@ -366,12 +428,13 @@ impl PresenceTable {
     /// What is known of a user; none if there is no session and no grace runs.
     pub fn user(&self, user: &UserId) -> Option<UserView> {
         let entry = self.users.get(user)?;
-        let mut rooms: Vec<_> = entry.room_names().collect();
+        let mut rooms = entry.room_names();
         rooms.sort_unstable();
         Some(UserView {
             status: entry.shown,
             username: entry.username.clone(),
             sessions: entry.sessions.iter().map(|(id, _)| *id).collect(),
+            elsewhere: entry.elsewhere(),
             rooms,
             since: Timestamp(entry.since),
         })
@@ -384,10 +447,11 @@ impl PresenceTable {
         let gone: Vec<_> =
             self.users.keys().filter(|u| !new.users.contains_key(*u)).cloned().collect();
         for user in gone {
-            if let Some(entry) = self.users.get_mut(&user) {
-                entry.sessions.clear();
-            }
-            effects.extend(self.go_offline(&user, now));
+            let Some(entry) = self.users.get_mut(&user) else { continue };
+            let rooms = entry.room_names();
+            entry.sessions.clear();
+            entry.remote = None;
+            effects.extend(self.go_offline(&user, &rooms, now));
         }
         for (room, users) in &self.rooms {
             let still = new.rooms.get(room);
