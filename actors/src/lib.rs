@@ -6,6 +6,7 @@
 //! | [`session`] | one actor per connection: reads, decides, asks |
 //! | [`room_server`] | one actor per worker: members and fan-out |
 //! | [`presence_tracker`] | one actor per node: who is online, where, and types |
+//! | [`cluster`] | presence over several nodes |
 //! | [`heart`] | one actor per worker: heartbeats, expiry |
 //! | [`redis_bridge`] | one actor per node: rooms between nodes |
 //! | [`redis`] | the link to Redis between nodes |
@@ -18,6 +19,7 @@
 //! | [`shared`], [`system`] | what all share, and the one place that wires them |
 
 pub mod clock;
+pub mod cluster;
 mod contain;
 #[cfg(test)]
 mod contract_tests;

@@ -177,9 +177,11 @@ pub struct UserInfo {
     pub status: Status,
     /// The display name.
     pub username: Option<Arc<str>>,
-    /// The sessions.
+    /// The sessions on this node.
     pub sessions: Vec<Arc<SessionHandle>>,
-    /// The rooms, sorted.
+    /// Those on other nodes.
+    pub elsewhere: Vec<SessionId>,
+    /// The rooms, sorted, on all nodes.
     pub rooms: Vec<RoomName>,
     /// Since when the status is shown.
     pub since: Timestamp,

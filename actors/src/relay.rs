@@ -98,6 +98,12 @@ impl Relay {
         }
     }
 
+    /// How many deliveries wait for the worker that is furthest behind.
+    pub fn backlog(&self) -> usize {
+        let waiting = |w: &Port| w.backlog.load(Ordering::Relaxed);
+        self.workers.read().iter().map(waiting).max().unwrap_or(0)
+    }
+
     /// Whether a worker is so far behind that publishes must be refused.
     pub fn is_congested(&self) -> bool {
         self.workers.read().iter().any(|w| w.backlog.load(Ordering::Relaxed) > MAX_BACKLOG)

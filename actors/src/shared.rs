@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
+    cluster::ClusterPresence,
     formats::Formats,
     frame::Frame,
     messages::{GetMembers, PresenceUpdate},
@@ -121,6 +122,8 @@ pub struct Shared {
     pub engines: Arc<Registry>,
     /// The formats that sessions speak.
     pub formats: Arc<Formats>,
+    /// The other nodes; none on a single one.
+    pub cluster: Option<Arc<ClusterPresence>>,
     pub(crate) tracker: OnceLock<TrackerLink>,
     pub(crate) bans: Bans,
     pub(crate) draining: AtomicBool,
@@ -164,6 +167,13 @@ impl Shared {
     /// does not get is counted.
     pub(crate) fn relay_all(&self, broadcast: &Broadcast) {
         if self.bus.broadcast(broadcast, None).congested {
+            self.metrics.dropped.with_label_values(&["congested"]).inc();
+        }
+    }
+
+    /// The same for the members on this node only.
+    pub(crate) fn relay_here(&self, broadcast: &Broadcast) {
+        if self.relay.broadcast(broadcast, None) {
             self.metrics.dropped.with_label_values(&["congested"]).inc();
         }
     }

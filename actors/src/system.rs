@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
+    cluster::{ClusterPresence, Started},
     formats::Formats,
     heart::Heart,
     messages::{
@@ -64,6 +65,8 @@ pub struct Parts {
     pub bus: Arc<dyn RoomBus>,
     /// The link to Redis; none on a single node.
     pub link: Option<RedisLink>,
+    /// Presence over several nodes; none on a single one.
+    pub cluster: Option<Arc<ClusterPresence>>,
     /// The formats that sessions may speak, besides those of Socket.IO namespaces.
     pub formats: Vec<Format>,
 }
@@ -107,6 +110,7 @@ impl Hub {
             link: parts.link,
             engines: Arc::default(),
             formats: Formats::new(parts.formats),
+            cluster: parts.cluster,
             tracker: OnceLock::new(),
             bans: Bans::default(),
             draining: AtomicBool::new(false),
@@ -123,6 +127,16 @@ impl Hub {
         };
         // The only place that sets it.
         let _ = shared.tracker.set(link);
+        if let Some(cluster) = &shared.cluster {
+            let started = Started {
+                take: tracker.clone().recipient(),
+                again: tracker.clone().recipient(),
+                apply: tracker.clone().recipient(),
+                users_of: tracker.clone().recipient(),
+                close: tracker.clone().recipient(),
+            };
+            cluster.start(shared.clone(), started, &Arbiter::new().handle());
+        }
         Self { shared, tracker, room_servers: Arc::default(), started: Instant::now() }
     }
 
@@ -268,7 +282,17 @@ impl Hub {
             let now = self.shared.clock.now();
             self.shared.bans.add(user.clone(), now.saturating_add(ban_ms), now);
         }
-        self.tracker.send(CloseUser(user)).await.map_err(no_tracker)
+        let Some(cluster) = &self.shared.cluster else {
+            return self.tracker.send(CloseUser(user)).await.map_err(no_tracker);
+        };
+        let until = if ban_ms > 0 { self.shared.clock.now().saturating_add(ban_ms) } else { 0 };
+        let elsewhere = self.user(user.clone()).await?.map_or(0, |user| user.elsewhere.len());
+        let here = self.tracker.send(CloseUser(user.clone())).await.map_err(no_tracker)?;
+        cluster.send_away(user, until).await.map_err(|error| {
+            log::warn!(error:%; "the other nodes could not be told to send a user away");
+            HubError::unavailable("the other nodes could not be told; try again")
+        })?;
+        Ok(here + elsewhere)
     }
 
     /// All sessions of the node.
@@ -297,8 +321,11 @@ impl Hub {
         self.shared.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Stores what was taken and closes the history.
+    /// Leaves the cluster, stores what was taken and closes the history.
     pub async fn close(&self) {
+        if let Some(cluster) = &self.shared.cluster {
+            cluster.retire(self.shared.settings.presence.grace_ms).await;
+        }
         self.shared.history.close().await;
         if let Some(link) = &self.shared.link {
             link.close();

@@ -195,6 +195,10 @@ sections! {
         queue_timeout_ms: u64 = 10 * SECOND, Kind::integer(1, HOUR);
         /// Replicas that must have a message before it is acknowledged.
         min_replicas: u32 = 0, Kind::integer(0, 16);
+        /// How long a node that says nothing counts as there, in milliseconds.
+        lease_ms: u64 = 7 * SECOND, Kind::integer(500, HOUR);
+        /// Redis set of the users who are online, for other programs to read.
+        online_users_key: String = "online-users".to_owned(), Kind::Text { optional: false };
     }
 
     /// Section `presence`: who is online and who types.

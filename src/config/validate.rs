@@ -270,6 +270,9 @@ fn stores(config: &Config, found: &mut Findings) {
     if prefix.contains(['{', '}']) || prefix.chars().any(char::is_whitespace) {
         found.problem("cluster.key_prefix", "it must have no braces and no spaces");
     }
+    if config.cluster.online_users_key.contains(['{', '}']) {
+        found.problem("cluster.online_users_key", "it must have no braces");
+    }
     match (config.history.store, url) {
         (HistoryStore::Redis, None) => {
             found.problem("history.store", "\"redis\" needs cluster.redis_url");

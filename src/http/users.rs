@@ -97,7 +97,7 @@ pub async fn one(
         username: known.username.map(|name| name.to_string()),
         status: known.status.as_str(),
         since: known.since,
-        socket_count: sessions.len(),
+        socket_count: sessions.len() + known.elsewhere.len(),
         sessions: sessions.iter().map(|session| SessionEntry::from(&**session)).collect(),
         rooms: known.rooms,
     }))

@@ -1,5 +1,6 @@
 //! A node from start to end: listens, serves, drains on SIGTERM, closes its store.
 
+mod cluster;
 mod fleet;
 mod wiring;
 
@@ -65,9 +66,10 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
     let policy = wiring::policy(&config, &metrics);
     let hub = Hub::start(Parts {
         node: config.node.id.as_str().into(),
-        clock,
+        clock: clock.clone(),
         metrics,
         settings: wiring::settings(&config)?,
+        cluster: fleet.as_ref().map(|fleet| cluster::presence(&config, &fleet.link, &clock)),
         authenticator: Arc::new(tokens),
         policy,
         history,

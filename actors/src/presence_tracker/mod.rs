@@ -1,6 +1,7 @@
 //! The presence tracker: one actor per node that knows who is online, who is a
 //! member of which room and who types, and tells it to those who may know.
 
+mod shares;
 mod table;
 mod typing;
 
@@ -10,12 +11,12 @@ use actix::{Actor, AsyncContext, Context, Handler};
 use hubbub_protocol::{
     close::CloseCode,
     event::{Event, Typing},
-    id::{RoomName, SessionId},
+    id::{RoomName, SessionId, UserId},
     limits::MAX_MEMBERS_PAGE,
 };
 
 pub use self::{
-    table::{Effect, PresenceSettings, PresenceTable, UserView},
+    table::{Effect, Held, NodeIndex, PresenceSettings, PresenceTable, UserView},
     typing::TypingTable,
 };
 use crate::{
@@ -43,7 +44,10 @@ pub struct PresenceTracker {
 impl PresenceTracker {
     /// A tracker that knows nobody yet.
     pub fn new(shared: Arc<Shared>) -> Self {
-        let table = PresenceTable::new(shared.settings.presence);
+        let mut table = PresenceTable::new(shared.settings.presence);
+        if shared.cluster.is_some() {
+            table.note_changes();
+        }
         let typing = TypingTable::new(shared.settings.typing_timeout_ms);
         Self { shared, sessions: HashMap::new(), table, typing }
     }
@@ -60,7 +64,7 @@ impl PresenceTracker {
                     session.id,
                     now,
                 );
-                self.limit_sessions(&session);
+                self.limit_sessions(&session.user);
                 if self.shared.is_banned(&session.user) {
                     // The ban came between the handshake and here.
                     session.close(CloseCode::Forbidden);
@@ -101,16 +105,26 @@ impl PresenceTracker {
                 Vec::new()
             }
         };
-        self.tell_except(effects, joining);
+        self.tell_from(effects, Some(&self.shared.node), joining);
+        self.shares_changed();
     }
 
-    /// Closes the oldest sessions of a user that has too many.
-    fn limit_sessions(&self, newest: &SessionHandle) {
+    /// Closes the oldest sessions of a user that has too many, as far as they are on
+    /// this node: every node knows all of them and comes to the same result.
+    fn limit_sessions(&self, user: &UserId) {
         let max = self.shared.settings.max_sessions_per_user;
-        let Some(user) = self.table.user(&newest.user).filter(|_| max > 0) else { return };
-        // In the order they opened.
-        let excess = user.sessions.len().saturating_sub(max);
-        for id in &user.sessions[..excess] {
+        if max == 0 || self.table.socket_count(user) <= max {
+            return;
+        }
+        let Some(user) = self.table.user(user) else { return };
+        let mut sessions = user.sessions;
+        if !user.elsewhere.is_empty() {
+            sessions.extend(user.elsewhere.iter().map(|(_, session)| *session));
+            // Ids are in the order of time.
+            sessions.sort_unstable();
+        }
+        let excess = sessions.len().saturating_sub(max);
+        for id in &sessions[..excess] {
             if let Some(session) = self.sessions.get(id) {
                 session.close(CloseCode::Replaced);
             }
@@ -153,52 +167,48 @@ impl PresenceTracker {
         self.broadcast(Audience::Room(room), event, Some(session.user.clone()));
     }
 
+    /// Tells the members on this node; every node tells its own.
     fn tell(&self, effects: Vec<Effect>) {
-        self.tell_except(effects, None);
+        self.tell_from(effects, Some(&self.shared.node), None);
     }
 
-    /// As `tell`; the session that joins is told that by somebody else.
-    fn tell_except(&self, effects: Vec<Effect>, joining: Option<SessionId>) {
+    /// As `tell`, for what happened on a node, if it is known which; the session that
+    /// joins is told that by somebody else.
+    fn tell_from(
+        &self,
+        effects: Vec<Effect>,
+        from: Option<&Arc<str>>,
+        joining: Option<SessionId>,
+    ) {
         for effect in effects {
-            match effect {
+            let (to, event, user, except) = match effect {
                 Effect::Joined(mut m) => {
-                    m.node = Some(self.shared.node.clone());
-                    self.shared.relay_all(&Broadcast {
-                        to: Audience::Room(m.room.clone()),
-                        except: joining,
-                        except_user: Some(m.user.clone()),
-                        event: Arc::new(Event::UserJoined(m)),
-                    });
+                    m.node = from.cloned();
+                    let user = m.user.clone();
+                    (Audience::Room(m.room.clone()), Event::UserJoined(m), user, joining)
                 }
                 Effect::Left(m) => {
                     let user = m.user.clone();
-                    self.broadcast(Audience::Room(m.room.clone()), Event::UserLeft(m), Some(user));
+                    (Audience::Room(m.room.clone()), Event::UserLeft(m), user, None)
                 }
                 Effect::Presence(rooms, p) => {
                     let user = p.user.clone();
-                    self.broadcast(Audience::Rooms(rooms), Event::Presence(p), Some(user));
+                    (Audience::Rooms(rooms), Event::Presence(p), user, None)
                 }
-            }
+            };
+            let event = Arc::new(event);
+            let broadcast = Broadcast { to, event, except, except_user: Some(user) };
+            self.shared.relay_here(&broadcast);
         }
     }
 
-    fn broadcast(
-        &self,
-        to: Audience,
-        event: Event,
-        except_user: Option<hubbub_protocol::id::UserId>,
-    ) {
+    fn broadcast(&self, to: Audience, event: Event, except_user: Option<UserId>) {
         let event = Arc::new(event);
         let broadcast = Broadcast { to, event, except: None, except_user };
         self.shared.relay_all(&broadcast);
     }
 
-    fn members(
-        &self,
-        room: &RoomName,
-        after: Option<&hubbub_protocol::id::UserId>,
-        limit: usize,
-    ) -> MembersPage {
+    fn members(&self, room: &RoomName, after: Option<&UserId>, limit: usize) -> MembersPage {
         let now = self.shared.clock.now();
         let (members, count, has_more) = self.table.members(room, after, limit, now);
         MembersPage { members, count, has_more }
@@ -211,6 +221,7 @@ impl PresenceTracker {
         }
         let effects = self.table.tick(now);
         self.tell(effects);
+        self.shares_changed();
     }
 
     /// After a panic: the table is what the sessions say, and who is no longer
@@ -225,9 +236,15 @@ impl PresenceTracker {
                 table.member_joined(&session.user, session.id, &room, now);
             }
         }
+        table.adopt_remotes(&self.table, now);
         let effects = self.table.difference(&table, now);
+        if self.shared.cluster.is_some() {
+            table.note_changes();
+            table.touch_all(&self.table.users_here());
+        }
         self.table = table;
         self.tell(effects);
+        self.shares_changed();
     }
 }
 
@@ -272,6 +289,7 @@ impl Handler<GetUser> for PresenceTracker {
             status: view.status,
             username: view.username,
             sessions: view.sessions.iter().filter_map(|s| self.sessions.get(s)).cloned().collect(),
+            elsewhere: view.elsewhere.into_iter().map(|(_, session)| session).collect(),
             rooms: view.rooms,
             since: view.since,
         })

@@ -8,6 +8,7 @@
 //! | `connect` | finding the server and opening a connection |
 //! | `keys` | the names of keys and channels |
 //! | `history` | the history of all nodes, over scripts in `lua/` |
+//! | `presence` | presence of the cluster: keys and scripts |
 //! | `subscriber` | channels that are heard, again after every reconnection |
 //!
 //! All of it runs on one thread of its own, named `redis`; see [`RedisLink::spawn`].
@@ -20,6 +21,7 @@ pub mod keys;
 mod link;
 #[cfg(test)]
 mod link_tests;
+pub mod presence;
 mod subscriber;
 #[cfg(test)]
 pub(crate) mod test_server;

@@ -110,6 +110,7 @@ impl Node {
             authenticator: Arc::new(NoTokens),
             policy: RoomPolicy::Open,
             history: Arc::new(history),
+            cluster: None,
             bus: relay.clone(),
             link: None,
             relay,

@@ -104,6 +104,18 @@ impl PresenceTable {
         }
     }
 
+    /// Whether the share of somebody changed.
+    pub fn has_changes(&self) -> bool {
+        self.changed.as_ref().is_some_and(|changed| !changed.is_empty())
+    }
+
+    /// Notes these users.
+    pub fn touch_some(&mut self, users: &[UserId]) {
+        if let Some(changed) = &mut self.changed {
+            changed.extend(users.iter().cloned());
+        }
+    }
+
     /// Notes every user that this node holds, and those of `also`.
     pub fn touch_all<'a>(&mut self, also: impl IntoIterator<Item = &'a UserId>) {
         let Some(changed) = &mut self.changed else { return };
@@ -138,6 +150,11 @@ impl PresenceTable {
             username: entry.username.clone(),
             rooms: entry.rooms.iter().map(|(room, _)| room.clone()).collect(),
         })
+    }
+
+    /// How many sessions a user has, on all nodes.
+    pub fn socket_count(&self, user: &UserId) -> usize {
+        self.users.get(user).map_or(0, User::socket_count)
     }
 
     /// The users that this node holds.
@@ -218,3 +235,7 @@ impl PresenceTable {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

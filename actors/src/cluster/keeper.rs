@@ -1,0 +1,103 @@
+//! Renews this node's lease, and sweeps up after nodes whose lease is over.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{
+    ClusterPresence, NodeFigures, NodeRow,
+    leases::OwnLease,
+    store::{Instance, Renewal, Swept},
+};
+use crate::shared::Shared;
+
+/// Most steps of sweeping between two renewals.
+const STEPS: usize = 100;
+
+/// Keeps the lease.
+pub(super) struct Keeper {
+    cluster: Arc<ClusterPresence>,
+    shared: Arc<Shared>,
+    lease: OwnLease,
+    started: u64,
+    clock: Instant,
+}
+
+impl Keeper {
+    pub(super) fn new(cluster: Arc<ClusterPresence>, shared: Arc<Shared>) -> Self {
+        let lease = OwnLease::new(cluster.lease_ms);
+        let started = shared.clock.now();
+        Self { cluster, shared, lease, started, clock: Instant::now() }
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.elapsed().as_millis() as u64
+    }
+
+    /// Until the node leaves the cluster.
+    pub(super) async fn run(mut self) {
+        let mut beat = interval(Duration::from_millis(self.lease.interval()));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.cluster.ended.load(Ordering::Relaxed) {
+            beat.tick().await;
+            if self.cluster.joined.load(Ordering::Relaxed) {
+                self.renew().await;
+            }
+        }
+    }
+
+    async fn renew(&mut self) {
+        let figures = NodeFigures::of(&self.shared, self.started);
+        let Ok(says) = serde_json::to_string(&figures) else { return };
+        let beats = match self.cluster.store.renew(says).await {
+            Ok(Renewal::Renewed(beats)) => beats,
+            Ok(Renewal::Unknown) => {
+                log::warn!("the cluster does not know this node any more; telling it all again");
+                self.lease.lost();
+                self.cluster.joined.store(false, Ordering::Relaxed);
+                self.cluster.rejoin.notify_one();
+                return;
+            }
+            Err(error) => {
+                log::warn!(error:%; "the lease of this node could not be renewed");
+                return;
+            }
+        };
+        let now = self.now();
+        self.lease.renewed(now);
+        let dead: Vec<Instance> =
+            beats.iter().filter(|beat| !beat.alive).map(|beat| beat.instance.clone()).collect();
+        let mut rows: Vec<NodeRow> = beats.into_iter().map(NodeRow::new).collect();
+        rows.sort_unstable_by(|a, b| a.instance.cmp(&b.instance));
+        *self.cluster.rows.write() = rows;
+        if self.lease.may_judge(now) {
+            for node in dead {
+                self.sweep(node).await;
+            }
+        }
+    }
+
+    /// Takes away what a dead node held, step by step; what is left after some
+    /// steps waits for the next renewal.
+    async fn sweep(&self, node: Instance) {
+        let mut users = 0;
+        for _ in 0..STEPS {
+            match self.cluster.store.sweep(node.clone()).await {
+                Ok(Swept::Some(n)) => users += n,
+                Ok(Swept::All(n)) => {
+                    users += n;
+                    log::info!(instance = &*node, users; "swept up after a node whose lease is over");
+                    return;
+                }
+                Ok(Swept::Busy | Swept::Alive) => return,
+                Err(error) => {
+                    log::warn!(instance = &*node, error:%; "could not sweep up after a node");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What the sync asks of the presence tracker. It waits for each answer, so that
+//! at most one of each is under way.
+
+use actix::Message;
+use hubbub_protocol::id::UserId;
+
+use super::Share;
+use crate::presence_tracker::{Held, NodeIndex};
+
+/// The sync to the tracker: up to so many users whose share of this node changed,
+/// with what it holds of each now.
+#[derive(Message)]
+#[rtype(result = "Vec<(UserId, Option<Share>)>")]
+pub struct TakeShares(pub usize);
+
+/// The sync to the tracker: these users are to be told again, and with `all` every
+/// user of this node.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TellAgain {
+    /// Users that may be held or not.
+    pub users: Vec<UserId>,
+    /// Whether all that are held are meant too.
+    pub all: bool,
+}
+
+/// The sync to the tracker: what other nodes hold of some users now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ApplyShares(pub Vec<(NodeIndex, UserId, Option<Held>)>);
+
+/// The sync to the tracker: the users that another node holds.
+#[derive(Message)]
+#[rtype(result = "Vec<UserId>")]
+pub struct GetUsersOf(pub NodeIndex);
