@@ -6,7 +6,7 @@
 //! | `state` | what handlers share; the API key |
 //! | `gate` | what every request passes: CORS, headers, one shape of errors |
 //! | `body`, `params` | what requests bring, read strictly |
-//! | `publish`, `rooms`, `users` | the API |
+//! | `publish`, `rooms`, `users`, `nodes` | the API |
 //! | `sessions`, `trace` | what operators ask |
 //! | `status`, `metrics`, `connection` | what monitoring asks |
 //! | `dev`, `pages` | development mode |
@@ -29,6 +29,7 @@ mod dev;
 mod error;
 mod gate;
 mod metrics;
+mod nodes;
 mod openapi;
 mod pages;
 mod params;
@@ -121,6 +122,7 @@ routes! {
     "/api/users/{user}/sessions" => delete users::close;
     "/api/sessions" => get sessions::list;
     "/api/sessions/{session}" => get sessions::one, delete sessions::close;
+    "/api/nodes" => get nodes::list;
     "/api/nodes/{node}/drain" => post sessions::drain;
     "/api/broadcast" => post publish::broadcast;
     "/api/message" => post publish::message;

@@ -11,7 +11,7 @@ use utoipa::{
 };
 
 use super::{
-    connection, dev, error, error::ApiError, metrics, pages, publish, rooms, sessions,
+    connection, dev, error, error::ApiError, metrics, nodes, pages, publish, rooms, sessions,
     state::HttpState, status, trace, users,
 };
 
@@ -27,7 +27,7 @@ use super::{
     paths(
         publish::to_room, publish::to_user, publish::notify, publish::broadcast, publish::message,
         rooms::list, rooms::one, rooms::members, rooms::messages,
-        users::one, users::close,
+        users::one, users::close, nodes::list,
         sessions::list, sessions::one, sessions::close, sessions::drain, trace::trace,
         status::stats, status::health, status::websocket, status::live, status::ready,
         metrics::prometheus, connection::seen, document, dev::token, pages::page, pages::script, pages::style,

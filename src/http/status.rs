@@ -4,6 +4,7 @@
 //! beside their number.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use hubbub_actors::cluster::NodeFigures;
 use hubbub_protocol::{error::HubError, id::RoomName};
 use prometheus::IntGauge;
 use serde::Serialize;
@@ -12,11 +13,12 @@ use utoipa::ToSchema;
 use super::{
     error::{ApiError, Refusals},
     metrics::{self, Memory},
+    nodes,
     rooms::MAX_ROOMS_PAGE,
     state::HttpState,
 };
 
-/// What the node holds and has done.
+/// What the nodes hold and have done, taken together.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
@@ -37,9 +39,11 @@ pub struct Stats {
     volatile: u64,
     /// Frames queued for a member.
     deliveries: u64,
-    /// Name of the node.
+    /// How many nodes there are.
+    nodes: usize,
+    /// Name of the node that answers.
     node_id: String,
-    /// How long the node runs, in seconds.
+    /// How long that node runs, in seconds.
     uptime: f64,
 }
 
@@ -66,9 +70,10 @@ fn uptime(state: &HttpState) -> f64 {
     (state.hub.uptime().as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-/// What the node holds
+/// What the nodes hold
 ///
-/// Open; the names of rooms are only there for holders of the API key.
+/// Of other nodes it is what they said within the last second or so. Open; the names of rooms are
+/// only there for holders of the API key.
 #[utoipa::path(
     get, path = "/api/ws/stats", tag = "monitoring",
     responses((status = 200, description = "Counts", body = Stats), Refusals),
@@ -80,18 +85,19 @@ pub async fn stats(
 ) -> Result<HttpResponse, ApiError> {
     let (rooms, room_count) = rooms(&state, &request).await?;
     let users = state.hub.user_count().await?;
-    let shared = state.hub.shared();
-    let metrics = &shared.metrics;
+    let all = nodes::all(&state);
+    let sum = |figure: fn(&NodeFigures) -> u64| all.iter().map(|n| figure(&n.figures)).sum();
     Ok(HttpResponse::Ok().json(Stats {
-        active_connections: gauge(&metrics.connections),
-        sessions: gauge(&metrics.sessions),
+        active_connections: sum(|f| f.connections),
+        sessions: sum(|f| f.sessions),
         rooms,
         room_count,
         users,
-        publishes: metrics.publishes.get(),
-        volatile: metrics.volatile.get(),
-        deliveries: metrics.deliveries.get(),
-        node_id: shared.node.to_string(),
+        publishes: sum(|f| f.publishes),
+        volatile: sum(|f| f.volatile),
+        deliveries: sum(|f| f.deliveries),
+        nodes: all.len(),
+        node_id: state.hub.shared().node.to_string(),
         uptime: uptime(&state),
     }))
 }

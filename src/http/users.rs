@@ -3,9 +3,13 @@
 use std::net::IpAddr;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use hubbub_actors::session::SessionHandle;
+use hubbub_actors::{
+    cluster::{ClusterPresence, RemoteSession, node_id},
+    session::SessionHandle,
+};
 use hubbub_protocol::{
-    id::{RoomName, UserId},
+    error::HubError,
+    id::{RoomName, SessionId, UserId},
     timestamp::Timestamp,
 };
 use serde::Serialize;
@@ -47,30 +51,67 @@ pub struct User {
 pub struct SessionEntry {
     /// UUIDv7.
     id: String,
+    /// The node it is on.
+    node_id: String,
     /// The client's address, as trusted proxies report it.
     #[schema(value_type = String)]
     ip: IpAddr,
     /// When the connection opened, RFC 3339.
     #[schema(value_type = String)]
     opened_at: Timestamp,
-    /// Bytes that wait for the client.
-    waiting_bytes: usize,
+    /// Bytes that wait for the client; only for sessions of the node that answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_bytes: Option<usize>,
+}
+
+impl SessionEntry {
+    /// A session on another node, as that one tells it.
+    fn elsewhere(node: &str, (id, ip): RemoteSession) -> Self {
+        Self {
+            id: id.to_string(),
+            node_id: node.to_owned(),
+            ip,
+            opened_at: opened_at(id),
+            waiting_bytes: None,
+        }
+    }
+}
+
+/// When a session opened: its id (UUIDv7) says so.
+fn opened_at(id: SessionId) -> Timestamp {
+    let unix = id.0.get_timestamp().map_or((0, 0), |time| time.to_unix());
+    Timestamp(unix.0 * 1000 + u64::from(unix.1) / 1_000_000)
+}
+
+/// The sessions that other nodes have of a user.
+async fn elsewhere(cluster: &ClusterPresence, user: UserId) -> Result<Vec<SessionEntry>, HubError> {
+    let shares = cluster.find(user).await.map_err(|error| {
+        log::warn!(error:%; "the sessions of a user on other nodes cannot be read");
+        HubError::unavailable("the sessions on other nodes cannot be read; try again")
+    })?;
+    let others = shares.into_iter().filter(|(node, _)| *node != cluster.instance);
+    let entries = others.flat_map(|(node, share)| {
+        let sessions = share.sessions.into_iter();
+        sessions.map(move |session| SessionEntry::elsewhere(node_id(&node), session))
+    });
+    Ok(entries.collect())
 }
 
 impl From<&SessionHandle> for SessionEntry {
     fn from(session: &SessionHandle) -> Self {
         Self {
             id: session.id.to_string(),
+            node_id: session.shared.node.to_string(),
             ip: session.connection.peer,
             opened_at: Timestamp(session.connection.opened_at),
-            waiting_bytes: session.connection.outbound.len(),
+            waiting_bytes: Some(session.connection.outbound.len()),
         }
     }
 }
 
 /// Look at a user
 ///
-/// Presence, sessions and rooms. The hub keeps no list of users: `not_found` says that the user is
+/// Presence, sessions and rooms, on all nodes. The hub keeps no list of users: `not_found` says that the user is
 /// offline or never was here.
 #[utoipa::path(
     get, path = "/api/users/{user}", tag = "users",
@@ -89,16 +130,21 @@ pub async fn one(
     let Some(known) = state.hub.user(user_id.clone()).await? else {
         return Err(ApiError::not_found("the user has no session; the hub keeps no list of users"));
     };
-    let mut sessions = known.sessions;
+    let mut sessions: Vec<_> = known.sessions.iter().map(|s| SessionEntry::from(&**s)).collect();
+    if let Some(cluster) = &state.hub.shared().cluster
+        && !known.elsewhere.is_empty()
+    {
+        sessions.extend(elsewhere(cluster, user_id.clone()).await?);
+    }
     // Ids are in the order of time.
-    sessions.sort_unstable_by_key(|session| session.id);
+    sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     Ok(HttpResponse::Ok().json(User {
         user_id,
         username: known.username.map(|name| name.to_string()),
         status: known.status.as_str(),
         since: known.since,
-        socket_count: sessions.len() + known.elsewhere.len(),
-        sessions: sessions.iter().map(|session| SessionEntry::from(&**session)).collect(),
+        socket_count: sessions.len(),
+        sessions,
         rooms: known.rooms,
     }))
 }
@@ -112,8 +158,9 @@ pub struct Closed {
 
 /// Send a user away
 ///
-/// Closes every session of the user with 4403. With `ban_ms` the user can neither come back nor
-/// recover a session for that long.
+/// Closes every session of the user with 4403, on all nodes. With `ban_ms` the user can neither come back nor
+/// recover a session for that long, on any node. `unavailable` if the other nodes could not be
+/// told: it is done on this one, and may be asked again.
 #[utoipa::path(
     delete, path = "/api/users/{user}/sessions", tag = "users",
     params(

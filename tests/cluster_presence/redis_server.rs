@@ -72,7 +72,7 @@ impl Redis {
 
     /// A key of presence.
     pub fn key(name: &str) -> String {
-        format!("hubbub:{{online-users}}:{name}")
+        format!("hubbub:presence:{{online-users}}:{name}")
     }
 
     /// The members of the set that other programs read.

@@ -21,7 +21,7 @@ pub mod store;
 mod sync;
 
 pub use self::{
-    node::{ClusterPresence, NodeFigures, NodeRow, NodeState},
+    node::{ClusterPresence, NodeFigures, NodeRow, NodeState, node_id},
     share::{RemoteSession, Share},
     sync::Started,
 };

@@ -1,8 +1,8 @@
 //! Presence of the cluster in Redis: the keys, the scripts, and the answers.
 //!
-//! Every key has the hash tag `{<set>}`, where `<set>` is the set of those online
-//! (`cluster.online_users_key`), so that in a Redis Cluster all of them are in the
-//! slot of that set and each script is atomic. docs/redis.md lists the keys.
+//! Every key begins with `<prefix>presence:{<set>}:`, where `<set>` is the set of
+//! those online (`cluster.online_users_key`). So in a Redis Cluster all of them are in
+//! the slot of that set, and each script is atomic. docs/redis.md lists the keys.
 
 mod answers;
 #[cfg(test)]
@@ -95,7 +95,7 @@ impl RedisPresence {
         online: &str,
         clock: Clock,
     ) -> Self {
-        let prefix = format!("{}{{{online}}}:", link.prefix());
+        let prefix = format!("{}presence:{{{online}}}:", link.prefix());
         let wake = Arc::new(Notify::new());
         let channel = format!("{prefix}wake");
         link.subscribe(&channel, Arc::new(Wake(wake.clone())));

@@ -181,7 +181,7 @@ async fn bans_are_kept_and_told() {
         [Entry::Announcing, Entry::SendAway(user("u"), until), Entry::SendAway(user("v"), 0)];
     assert_eq!(away, expected);
     assert_eq!(a.store.bans().await.unwrap(), [(user("u"), until)]);
-    let bans = "hubbub:{online-users}:bans";
+    let bans = "hubbub:presence:{online-users}:bans";
     let left = a.link.query(redis::cmd("PTTL").arg(bans)).await.unwrap();
     let left: i64 = redis::from_redis_value(left).unwrap();
     assert!((1..=60_000).contains(&left), "{left}");
