@@ -6,6 +6,7 @@ use hubbub_actors::{
     clock::Clock,
     cluster::ClusterPresence,
     redis::{RedisLink, presence::RedisPresence},
+    system::Hub,
 };
 
 use crate::config::Config;
@@ -16,5 +17,18 @@ pub fn presence(config: &Config, link: &RedisLink, clock: &Clock) -> Arc<Cluster
     let instance: Arc<str> = format!("{}#{}", config.node.id, &random[..8]).into();
     let (lease, online) = (config.cluster.lease_ms, &config.cluster.online_users_key);
     let store = RedisPresence::new(link.clone(), instance.clone(), lease, online, clock.clone());
-    Arc::new(ClusterPresence::new(instance, lease, Arc::new(store)))
+    let per_address = config.limits.max_connections_per_ip;
+    Arc::new(ClusterPresence::new(instance, lease, per_address, Arc::new(store)))
+}
+
+/// Ends with a sentence when the node must not go on, since another one has its name.
+pub async fn refused(hub: &Hub) -> String {
+    match &hub.shared().cluster {
+        Some(cluster) => cluster.refused().await,
+        None => std::future::pending().await,
+    }
+    format!(
+        "another node of the cluster is called {:?} too; give each its own node.id",
+        hub.shared().node
+    )
 }

@@ -95,10 +95,11 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
             logging::report_suppressed(false);
         }
     });
-    tokio::select! {
-        () = signals.recv() => {}
-        () = drain_asked.notified() => {}
-    }
+    let refused = tokio::select! {
+        () = signals.recv() => None,
+        () = drain_asked.notified() => None,
+        refusal = cluster::refused(&hub) => Some(refusal),
+    };
     actix_web::rt::spawn(async move {
         signals.recv().await;
         log::warn!("ended at once by a second signal");
@@ -106,7 +107,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
     });
     drain(&config, &hub, &handle).await;
     reporter.abort();
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 /// Says where the node is and what a newcomer does next.
@@ -159,7 +160,8 @@ fn bind(
     application: Arc<dyn Application>,
 ) -> Result<Server, String> {
     let max = config.limits.max_connections;
-    let limits = ConnectionLimits::new(max, config.limits.max_connections_per_ip);
+    let cluster = hub.shared().cluster.clone();
+    let limits = ConnectionLimits::new(max, config.limits.max_connections_per_ip, cluster);
     let workers = config.server.worker_count().clamp(1, MAX_WORKERS);
     let handshake = Duration::from_millis(config.limits.handshake_timeout_ms);
     let tls = match (&config.server.tls_cert, &config.server.tls_key) {

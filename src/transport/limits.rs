@@ -1,4 +1,5 @@
-//! How many connections there may be, in all and from one address.
+//! How many connections there may be, in all and from one address. The latter are
+//! counted over all nodes of the cluster, as far as they are known here.
 
 use std::{
     collections::HashMap,
@@ -9,6 +10,7 @@ use std::{
     },
 };
 
+use hubbub_actors::cluster::ClusterPresence;
 use parking_lot::Mutex;
 
 /// Counts the open connections of a node. The map has an entry per address with
@@ -18,6 +20,7 @@ pub struct ConnectionLimits {
     max_per_ip: usize,
     open: AtomicUsize,
     by_ip: Mutex<HashMap<IpAddr, usize>>,
+    cluster: Option<Arc<ClusterPresence>>,
 }
 
 /// Why there is no place.
@@ -37,13 +40,14 @@ pub struct Place {
 
 impl ConnectionLimits {
     /// At most `max` connections, `max_per_ip` from one address; 0 is no limit.
-    pub fn new(max: usize, max_per_ip: usize) -> Arc<Self> {
+    pub fn new(max: usize, max_per_ip: usize, cluster: Option<Arc<ClusterPresence>>) -> Arc<Self> {
         let unless_zero = |n| if n == 0 { usize::MAX } else { n };
         Arc::new(Self {
             max: unless_zero(max),
             max_per_ip: unless_zero(max_per_ip),
             open: AtomicUsize::new(0),
             by_ip: Mutex::default(),
+            cluster,
         })
     }
 
@@ -53,15 +57,24 @@ impl ConnectionLimits {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(NoPlace::Node);
         }
+        let elsewhere = self.cluster.as_ref().map_or(0, |c| c.connections_elsewhere(ip));
         let mut by_ip = self.by_ip.lock();
-        let count = by_ip.entry(ip).or_insert(0);
-        if *count >= self.max_per_ip {
+        let count = by_ip.get(&ip).copied().unwrap_or(0);
+        if count + elsewhere >= self.max_per_ip {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(NoPlace::Address);
         }
-        *count += 1;
+        by_ip.insert(ip, count + 1);
+        self.note(ip, count + 1);
         drop(by_ip);
         Ok(Place { limits: self.clone(), ip })
+    }
+
+    /// Tells the other nodes, in the order of the changes.
+    fn note(&self, ip: IpAddr, count: usize) {
+        if let Some(cluster) = &self.cluster {
+            cluster.note_connections(ip, count);
+        }
     }
 
     /// How many are open.
@@ -76,9 +89,11 @@ impl Drop for Place {
         let mut by_ip = self.limits.by_ip.lock();
         if let Some(count) = by_ip.get_mut(&self.ip) {
             *count -= 1;
-            if *count == 0 {
+            let left = *count;
+            if left == 0 {
                 by_ip.remove(&self.ip);
             }
+            self.limits.note(self.ip, left);
         }
     }
 }
@@ -90,7 +105,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_and_given_back() {
-        let limits = ConnectionLimits::new(3, 2);
+        let limits = ConnectionLimits::new(3, 2, None);
         let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let first = limits.take(a).unwrap();
         let _second = limits.take(a).unwrap();

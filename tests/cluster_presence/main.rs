@@ -6,6 +6,7 @@ mod support;
 
 mod fleet;
 mod kill;
+mod limits;
 mod operators;
 mod outage;
 mod redis_server;

@@ -1,15 +1,17 @@
 //! Renews this node's lease, and sweeps up after nodes whose lease is over.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant as Clock, MissedTickBehavior, interval};
 
 use super::{
     ClusterPresence, NodeFigures, NodeRow,
     leases::OwnLease,
+    node::node_id,
     store::{Instance, Renewal, Swept},
 };
 use crate::shared::Shared;
@@ -23,14 +25,17 @@ pub(super) struct Keeper {
     shared: Arc<Shared>,
     lease: OwnLease,
     started: u64,
-    clock: Instant,
+    clock: Clock,
+    /// What nodes of the same name said last.
+    twins: HashMap<Instance, u64>,
 }
 
 impl Keeper {
     pub(super) fn new(cluster: Arc<ClusterPresence>, shared: Arc<Shared>) -> Self {
         let lease = OwnLease::new(cluster.lease_ms);
         let started = shared.clock.now();
-        Self { cluster, shared, lease, started, clock: Instant::now() }
+        let twins = HashMap::new();
+        Self { cluster, shared, lease, started, clock: Clock::now(), twins }
     }
 
     fn now(&self) -> u64 {
@@ -72,12 +77,34 @@ impl Keeper {
             beats.iter().filter(|beat| !beat.alive).map(|beat| beat.instance.clone()).collect();
         let mut rows: Vec<NodeRow> = beats.into_iter().map(NodeRow::new).collect();
         rows.sort_unstable_by(|a, b| a.instance.cmp(&b.instance));
+        self.cluster.addresses.set_nodes(rows.iter().filter(|row| row.alive).count());
+        self.look_for_twin(&rows, now);
         *self.cluster.rows.write() = rows;
         if self.lease.may_judge(now) {
             for node in dead {
                 self.sweep(node).await;
             }
         }
+    }
+
+    /// A node with the same name that says something new is a living one, not the
+    /// process before this one. The younger of the two gives way.
+    fn look_for_twin(&mut self, rows: &[NodeRow], now: u64) {
+        let own = &self.cluster.instance;
+        let name = node_id(own);
+        for row in rows.iter().filter(|row| row.node() == name && row.instance != *own) {
+            let said = row.figures.said;
+            let before = self.twins.insert(row.instance.clone(), said);
+            if before.is_none_or(|before| before == said) {
+                continue;
+            }
+            log::error!(twin = &*row.instance; "another node has the same name; set node.id");
+            let older = (row.figures.started, &row.instance) < (self.started, own);
+            if older && now < 2 * self.cluster.lease_ms {
+                self.cluster.twin.notify_one();
+            }
+        }
+        self.twins.retain(|twin, _| rows.iter().any(|row| row.instance == *twin));
     }
 
     /// Takes away what a dead node held, step by step; what is left after some

@@ -7,10 +7,12 @@
 //! | `store` | the port: what is asked of the store between the nodes |
 //! | `leases` | how long a node counts, and who may sweep up after one (pure) |
 //! | `replicas` | what is known of the other nodes' shares (pure) |
+//! | `addresses` | connections of an address on all nodes |
 //! | `sync` | tells the own changes and follows those of the others |
 //! | `keeper` | renews the lease and sweeps up after dead nodes |
 //! | `node` | what a node says of itself, and what HTTP asks |
 
+mod addresses;
 mod keeper;
 pub mod leases;
 pub mod messages;

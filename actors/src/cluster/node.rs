@@ -1,9 +1,12 @@
 //! What a node says of itself to the others, and what the rest of the hub asks of
 //! the cluster.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use hubbub_protocol::id::UserId;
@@ -13,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::{
     Share,
+    addresses::Addresses,
     store::{Away, Beat, Instance, PresenceStore},
 };
 use crate::shared::Shared;
@@ -117,11 +121,19 @@ pub struct ClusterPresence {
     pub(super) joined: AtomicBool,
     pub(super) ended: AtomicBool,
     pub(super) rows: RwLock<Vec<NodeRow>>,
+    pub(super) addresses: Addresses,
+    pub(super) twin: Notify,
 }
 
 impl ClusterPresence {
-    /// A cluster that this node has not joined yet.
-    pub fn new(instance: Instance, lease_ms: u64, store: Arc<dyn PresenceStore>) -> Self {
+    /// A cluster that this node has not joined yet. An address may have
+    /// `max_per_address` connections on all nodes together, 0: any number.
+    pub fn new(
+        instance: Instance,
+        lease_ms: u64,
+        max_per_address: usize,
+        store: Arc<dyn PresenceStore>,
+    ) -> Self {
         Self {
             instance,
             lease_ms,
@@ -131,7 +143,27 @@ impl ClusterPresence {
             joined: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             rows: RwLock::default(),
+            addresses: Addresses::new(max_per_address),
+            twin: Notify::new(),
         }
+    }
+
+    /// Connections from an address on other nodes, approximately.
+    pub fn connections_elsewhere(&self, address: IpAddr) -> usize {
+        self.addresses.elsewhere(address)
+    }
+
+    /// This node has so many connections from an address now.
+    pub fn note_connections(&self, address: IpAddr, count: usize) {
+        if self.addresses.note(address, count) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Ends when this node must not go on, since another one has the same name and
+    /// was there before.
+    pub async fn refused(&self) {
+        self.twin.notified().await;
     }
 
     /// The nodes, at most a second old; empty until this one has joined.

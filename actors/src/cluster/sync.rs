@@ -168,6 +168,7 @@ impl Sync {
             }
         }
         self.tracker.again.send(TellAgain { users, all: true }).await.map_err(tracker_gone)?;
+        self.cluster.addresses.tell_again();
         if self.anchor.is_none() {
             self.read_all(joined.nodes, joined.anchor).await?;
         }
@@ -197,10 +198,27 @@ impl Sync {
                 break;
             }
         }
+        self.tell_addresses().await?;
         if self.announcing && self.cluster.store.announced().await? == Renewed::Known {
             self.announcing = false;
         }
         Ok(())
+    }
+
+    async fn tell_addresses(&self) -> Result<(), Away> {
+        let addresses = &self.cluster.addresses;
+        loop {
+            let news = addresses.take(BATCH);
+            if news.is_empty() {
+                return Ok(());
+            }
+            let told = self.cluster.store.addresses(news.clone()).await;
+            if told != Ok(Renewed::Known) {
+                addresses.put_back(&news);
+                told?;
+                return Err(Away("the cluster does not know this node any more".into()));
+            }
+        }
     }
 
     /// Reads what the log has.
@@ -230,7 +248,16 @@ impl Sync {
     async fn handle(&mut self, instance: &Arc<str>, entry: Entry) -> Result<(), Away> {
         match entry {
             Entry::SendAway(user, until) => self.send_away(user, until).await,
+            Entry::Addresses(counts) => {
+                if *instance != self.cluster.instance {
+                    self.cluster.addresses.set(instance, counts);
+                }
+                Ok(())
+            }
             entry => {
+                if entry == Entry::Gone {
+                    self.cluster.addresses.forget(Some(instance));
+                }
                 let changes = self.replicas.entry(instance, entry);
                 self.apply(changes).await
             }
@@ -252,6 +279,7 @@ impl Sync {
     async fn read_all(&mut self, nodes: Vec<Listed>, anchor: Anchor) -> Result<(), Away> {
         let own = self.cluster.instance.clone();
         let mut found: HashMap<Arc<str>, (bool, HashMap<UserId, Share>)> = HashMap::new();
+        self.cluster.addresses.forget(None);
         for node in nodes.into_iter().filter(|node| node.instance != own) {
             let mut users = HashMap::new();
             let mut cursor = "0".to_owned();
@@ -263,6 +291,8 @@ impl Sync {
                     break;
                 }
             }
+            let counts = self.cluster.store.scan_addresses(node.instance.clone()).await?;
+            self.cluster.addresses.set(&node.instance, counts);
             found.insert(node.instance, (node.complete, users));
         }
         let mut anchor = anchor;
@@ -276,7 +306,10 @@ impl Sync {
                     Entry::SendAway(user, until) => self.send_away(user, until).await?,
                     Entry::Announcing => drop(found.insert(instance, (false, HashMap::new()))),
                     Entry::Announced => found.entry(instance).or_default().0 = true,
-                    Entry::Gone => drop(found.remove(&instance)),
+                    Entry::Gone => {
+                        self.cluster.addresses.forget(Some(&instance));
+                        found.remove(&instance);
+                    }
                     Entry::Users(shares) => {
                         let (_, users) = found.entry(instance).or_insert((true, HashMap::new()));
                         for (user, share) in shares {
@@ -285,6 +318,9 @@ impl Sync {
                                 None => drop(users.remove(&user)),
                             }
                         }
+                    }
+                    Entry::Addresses(counts) if instance != own => {
+                        self.cluster.addresses.set(&instance, counts);
                     }
                     Entry::Addresses(_) | Entry::Other => {}
                 }
