@@ -67,6 +67,7 @@ impl Keeper {
                 return;
             }
             Err(error) => {
+                self.shared.metrics.lease_failures.inc();
                 log::warn!(error:%; "the lease of this node could not be renewed");
                 return;
             }
@@ -77,7 +78,9 @@ impl Keeper {
             beats.iter().filter(|beat| !beat.alive).map(|beat| beat.instance.clone()).collect();
         let mut rows: Vec<NodeRow> = beats.into_iter().map(NodeRow::new).collect();
         rows.sort_unstable_by(|a, b| a.instance.cmp(&b.instance));
-        self.cluster.addresses.set_nodes(rows.iter().filter(|row| row.alive).count());
+        let alive = rows.iter().filter(|row| row.alive).count();
+        self.shared.metrics.cluster_nodes.set(alive as i64);
+        self.cluster.addresses.set_nodes(alive);
         self.look_for_twin(&rows, now);
         *self.cluster.rows.write() = rows;
         if self.lease.may_judge(now) {
@@ -111,11 +114,16 @@ impl Keeper {
     /// steps waits for the next renewal.
     async fn sweep(&self, node: Instance) {
         let mut users = 0;
+        let swept = &self.shared.metrics.presence_swept;
         for _ in 0..STEPS {
             match self.cluster.store.sweep(node.clone()).await {
-                Ok(Swept::Some(n)) => users += n,
+                Ok(Swept::Some(n)) => {
+                    users += n;
+                    swept.inc_by(n as u64);
+                }
                 Ok(Swept::All(n)) => {
                     users += n;
+                    swept.inc_by(n as u64);
                     log::info!(instance = &*node, users; "swept up after a node whose lease is over");
                     return;
                 }

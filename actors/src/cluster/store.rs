@@ -169,7 +169,7 @@ pub trait PresenceStore: Send + Sync + 'static {
     /// What a node told of addresses.
     fn scan_addresses(&self, node: Instance) -> Asked<Vec<(IpAddr, u32)>>;
 
-    /// The number of the connection to the store; none while it is away. A new one
+    /// The number of the connection to the store; none before the first. A new one
     /// means that what was written last may be lost.
     fn connection(&self) -> Option<u64>;
 

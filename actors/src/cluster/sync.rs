@@ -99,12 +99,18 @@ fn tracker_gone<E>(_: E) -> Away {
 
 impl Sync {
     async fn run(mut self) {
+        let mut failing = false;
         while !self.cluster.ended.load(Ordering::Relaxed) {
-            if let Err(error) = self.step().await {
-                log::warn!(error:%; "presence cannot be told to the other nodes");
+            let step = self.step().await;
+            if let Err(error) = &step {
+                // Once for each time that it fails; joining again says that it is over.
+                if !failing {
+                    log::warn!(error:%; "presence cannot be shared with the other nodes now");
+                }
                 self.forget_connection();
                 sleep(RETRY).await;
             }
+            failing = step.is_err();
         }
     }
 
@@ -126,7 +132,6 @@ impl Sync {
         if self.connection != Some(connection) {
             self.join().await?;
             self.connection = Some(connection);
-            self.cluster.joined.store(true, Ordering::Relaxed);
         } else {
             let cluster = self.cluster.clone();
             tokio::select! {
@@ -153,6 +158,8 @@ impl Sync {
         let figures = NodeFigures::of(&self.shared, self.started);
         let says = serde_json::to_string(&figures).unwrap_or_default();
         let joined = self.cluster.store.join(says).await?;
+        // What follows may take longer than the lease: it has to be renewed meanwhile.
+        self.cluster.joined.store(true, Ordering::Relaxed);
         self.announcing = joined.fresh || self.announcing;
         let mut users = Vec::new();
         if !joined.fresh {
@@ -237,6 +244,7 @@ impl Sync {
                 }
                 Read::Lost => {
                     log::warn!("the log of presence was lost or is too far ahead; reading it all");
+                    self.shared.metrics.presence_resyncs.inc();
                     self.anchor = None;
                     self.forget_connection();
                 }
@@ -389,6 +397,7 @@ impl Sync {
         while self.shared.relay.backlog() > BACKLOG {
             sleep(Duration::from_millis(5)).await;
         }
+        self.shared.metrics.presence_remote.inc_by(batch.len() as u64);
         self.tracker.apply.send(ApplyShares(batch)).await.map_err(tracker_gone)
     }
 }

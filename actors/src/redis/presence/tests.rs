@@ -19,10 +19,15 @@ struct Node {
 }
 
 async fn node(server: &TestServer, instance: &str) -> Node {
-    let address = Address::parse(&format!("redis://127.0.0.1:{}", server.port)).unwrap();
+    node_at(&format!("redis://127.0.0.1:{}", server.port), instance).await
+}
+
+async fn node_at(url: &str, instance: &str) -> Node {
+    let address = Address::parse(url).unwrap();
     let link = RedisLink::start(LinkConfig::new(address), Arc::new(NoLinkObserver)).unwrap();
     let mut state = link.state();
-    state.wait_for(|state| state.up).await.unwrap();
+    let up = state.wait_for(|state| state.up);
+    tokio::time::timeout(Duration::from_secs(20), up).await.unwrap().unwrap();
     let clock = Clock::system();
     let store = RedisPresence::new(link.clone(), instance.into(), LEASE, "online-users", clock);
     Node { link, store }
@@ -74,10 +79,39 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
 }
 
+/// A cluster of one server, which checks slots as a large one does.
+async fn cluster() -> (TestServer, String) {
+    let server = TestServer::start(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut slots = redis::cmd("CLUSTER");
+    slots.arg("ADDSLOTSRANGE").arg(0).arg(16_383);
+    slots.query_async::<()>(&mut connection).await.unwrap();
+    loop {
+        let mut info = redis::cmd("CLUSTER");
+        let info: String = info.arg("INFO").query_async(&mut connection).await.unwrap();
+        if info.contains("cluster_state:ok") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let url = format!("redis+cluster://127.0.0.1:{}", server.port);
+    (server, url)
+}
+
 #[tokio::test]
 async fn what_one_node_tells_the_other_reads() {
     let server = TestServer::start(&[]);
-    let (a, b) = (node(&server, "a#1").await, node(&server, "b#1").await);
+    telling(node(&server, "a#1").await, node(&server, "b#1").await).await;
+}
+
+#[tokio::test]
+async fn in_a_redis_cluster_it_is_the_same() {
+    let (_server, url) = cluster().await;
+    telling(node_at(&url, "a#1").await, node_at(&url, "b#1").await).await;
+}
+
+async fn telling(a: Node, b: Node) {
     assert_eq!(a.write(&[("u", true)]).await, Renewed::Unknown, "it has not joined");
     let joined = a.store.join("{}".into()).await.unwrap();
     assert!(joined.fresh);
@@ -100,6 +134,9 @@ async fn what_one_node_tells_the_other_reads() {
     a.write(&[("v", false)]).await;
     assert_eq!(b.online().await, set(&["v", "w"]), "v is on b");
     assert_eq!(a.store.find(user("v")).await.unwrap(), [("b#1".into(), share())]);
+    let wake = a.store.wake();
+    b.write(&[("x", true)]).await;
+    tokio::time::timeout(Duration::from_secs(20), wake.notified()).await.unwrap();
     let from_afar = Anchor { nonce: "other".into(), ..end };
     assert_eq!(a.store.read(from_afar).await.unwrap(), Read::Lost);
 }
