@@ -212,9 +212,10 @@ pub struct RoomsPage {
 #[rtype(result = "usize")]
 pub struct CloseUser(pub UserId);
 
-/// HTTP to the presence tracker: how many users there are.
+/// HTTP to the presence tracker: how many users there are, on all nodes and on this
+/// one.
 #[derive(Message)]
-#[rtype(result = "usize")]
+#[rtype(result = "(usize, usize)")]
 pub struct CountUsers;
 
 impl std::fmt::Debug for SessionHandle {

@@ -41,11 +41,6 @@ pub struct Metrics {
     pub token_refusals: IntCounterVec,
     pub webhook_seconds: Histogram,
     pub webhook_answers: IntCounterVec,
-    pub cluster_nodes: IntGauge,
-    pub lease_failures: IntCounter,
-    pub presence_remote: IntCounter,
-    pub presence_resyncs: IntCounter,
-    pub presence_swept: IntCounter,
 }
 
 struct Register<'a>(&'a Registry);
@@ -226,23 +221,6 @@ impl Metrics {
                 &["allowed", "denied", "failed", "remembered"],
                 "hubbub_webhook_answers_total",
                 "Joins that the room webhook decided, by result",
-            )?,
-            cluster_nodes: r.gauge("hubbub_cluster_nodes", "Nodes whose lease runs, with this")?,
-            lease_failures: r.counter(
-                "hubbub_cluster_lease_failures_total",
-                "Renewals of this node's lease that failed",
-            )?,
-            presence_remote: r.counter(
-                "hubbub_presence_remote_total",
-                "Changes of users that other nodes told",
-            )?,
-            presence_resyncs: r.counter(
-                "hubbub_presence_resyncs_total",
-                "Times the presence of all nodes was read anew",
-            )?,
-            presence_swept: r.counter(
-                "hubbub_presence_swept_users_total",
-                "Users taken away from nodes whose lease was over",
             )?,
         })
     }

@@ -173,7 +173,7 @@ impl Shared {
 
     /// The same for the members on this node only.
     pub(crate) fn relay_here(&self, broadcast: &Broadcast) {
-        if self.relay.broadcast(broadcast, None) {
+        if self.relay.broadcast(broadcast, None).congested {
             self.metrics.dropped.with_label_values(&["congested"]).inc();
         }
     }

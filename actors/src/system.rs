@@ -272,7 +272,12 @@ impl Hub {
 
     /// How many users are known.
     pub async fn user_count(&self) -> Result<usize, HubError> {
-        self.tracker.send(CountUsers).await.map_err(no_tracker)
+        Ok(self.tracker.send(CountUsers).await.map_err(no_tracker)?.0)
+    }
+
+    /// How many users this node has.
+    pub async fn user_count_here(&self) -> Result<usize, HubError> {
+        Ok(self.tracker.send(CountUsers).await.map_err(no_tracker)?.1)
     }
 
     /// Closes all sessions of a user with 4403, keeps the user away for `ban_ms`,

@@ -73,7 +73,7 @@ pub async fn prometheus(state: web::Data<HttpState>) -> Result<HttpResponse, Api
     figures.uptime.set(state.hub.uptime().as_secs_f64());
     figures.draining.set(i64::from(state.hub.shared().is_draining()));
     // A tracker that is being restarted must not hide all other figures.
-    if let Ok(users) = state.hub.user_count().await {
+    if let Ok(users) = state.hub.user_count_here().await {
         figures.users.set(i64::try_from(users).unwrap_or(i64::MAX));
     }
     let encoder = TextEncoder::new();

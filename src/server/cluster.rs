@@ -4,21 +4,31 @@ use std::sync::Arc;
 
 use hubbub_actors::{
     clock::Clock,
-    cluster::ClusterPresence,
+    cluster::{ClusterPresence, PresenceMetrics},
     redis::{RedisLink, presence::RedisPresence},
     system::Hub,
 };
 
+use prometheus::Registry;
+
 use crate::config::Config;
 
 /// Presence over this link. The node gets an instance that is new at each start.
-pub fn presence(config: &Config, link: &RedisLink, clock: &Clock) -> Arc<ClusterPresence> {
+/// Fails with a sentence.
+pub fn presence(
+    config: &Config,
+    link: &RedisLink,
+    clock: &Clock,
+    registry: &Registry,
+) -> Result<Arc<ClusterPresence>, String> {
     let random = uuid::Uuid::new_v4().simple().to_string();
     let instance: Arc<str> = format!("{}#{}", config.node.id, &random[..8]).into();
     let (lease, online) = (config.cluster.lease_ms, &config.cluster.online_users_key);
     let store = RedisPresence::new(link.clone(), instance.clone(), lease, online, clock.clone());
     let per_address = config.limits.max_connections_per_ip;
-    Arc::new(ClusterPresence::new(instance, lease, per_address, Arc::new(store)))
+    let metrics = PresenceMetrics::new(registry).map_err(|e| format!("metrics: {e}"))?;
+    let store = Arc::new(store);
+    Ok(Arc::new(ClusterPresence::new(instance, lease, per_address, store, metrics)))
 }
 
 /// Ends with a sentence when the node must not go on, since another one has its name.

@@ -64,12 +64,16 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
     let (history, bus) = wiring::history(&config, fleet.as_ref(), &relay, &metrics)?;
     let tokens = wiring::Tokens::new(verifier, clock.clone(), &metrics.token_refusals);
     let policy = wiring::policy(&config, &metrics);
+    let presence = fleet
+        .as_ref()
+        .map(|fleet| cluster::presence(&config, &fleet.link, &clock, &registry))
+        .transpose()?;
     let hub = Hub::start(Parts {
         node: config.node.id.as_str().into(),
-        clock: clock.clone(),
+        clock,
         metrics,
         settings: wiring::settings(&config)?,
-        cluster: fleet.as_ref().map(|fleet| cluster::presence(&config, &fleet.link, &clock)),
+        cluster: presence,
         authenticator: Arc::new(tokens),
         policy,
         history,

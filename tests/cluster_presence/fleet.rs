@@ -68,7 +68,6 @@ pub fn hub(redis: &Redis, name: &str, settings: &[(&str, &str)]) -> Hub {
     let url = redis.url();
     let mut all = vec![
         ("HUBBUB__CLUSTER__REDIS_URL", url.as_str()),
-        ("HUBBUB__HISTORY__STORE", "memory"),
         ("HUBBUB__NODE__ID", name),
         ("HUBBUB__SERVER__WORKERS", "1"),
         UNLIMITED,

@@ -67,7 +67,7 @@ impl Keeper {
                 return;
             }
             Err(error) => {
-                self.shared.metrics.lease_failures.inc();
+                self.cluster.metrics.lease_failures.inc();
                 log::warn!(error:%; "the lease of this node could not be renewed");
                 return;
             }
@@ -79,7 +79,7 @@ impl Keeper {
         let mut rows: Vec<NodeRow> = beats.into_iter().map(NodeRow::new).collect();
         rows.sort_unstable_by(|a, b| a.instance.cmp(&b.instance));
         let alive = rows.iter().filter(|row| row.alive).count();
-        self.shared.metrics.cluster_nodes.set(alive as i64);
+        self.cluster.metrics.nodes.set(alive as i64);
         self.cluster.addresses.set_nodes(alive);
         self.look_for_twin(&rows, now);
         *self.cluster.rows.write() = rows;
@@ -114,7 +114,7 @@ impl Keeper {
     /// steps waits for the next renewal.
     async fn sweep(&self, node: Instance) {
         let mut users = 0;
-        let swept = &self.shared.metrics.presence_swept;
+        let swept = &self.cluster.metrics.swept;
         for _ in 0..STEPS {
             match self.cluster.store.sweep(node.clone()).await {
                 Ok(Swept::Some(n)) => {

@@ -16,6 +16,7 @@ mod addresses;
 mod keeper;
 pub mod leases;
 pub mod messages;
+mod metrics;
 mod node;
 pub mod replicas;
 mod share;
@@ -23,6 +24,7 @@ pub mod store;
 mod sync;
 
 pub use self::{
+    metrics::PresenceMetrics,
     node::{ClusterPresence, NodeFigures, NodeRow, NodeState, node_id},
     share::{RemoteSession, Share},
     sync::Started,

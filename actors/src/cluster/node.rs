@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::{
     Share,
     addresses::Addresses,
+    metrics::PresenceMetrics,
     store::{Away, Beat, Instance, PresenceStore},
 };
 use crate::shared::Shared;
@@ -123,6 +124,7 @@ pub struct ClusterPresence {
     pub(super) rows: RwLock<Vec<NodeRow>>,
     pub(super) addresses: Addresses,
     pub(super) twin: Notify,
+    pub(super) metrics: PresenceMetrics,
 }
 
 impl ClusterPresence {
@@ -133,6 +135,7 @@ impl ClusterPresence {
         lease_ms: u64,
         max_per_address: usize,
         store: Arc<dyn PresenceStore>,
+        metrics: PresenceMetrics,
     ) -> Self {
         Self {
             instance,
@@ -145,6 +148,7 @@ impl ClusterPresence {
             rows: RwLock::default(),
             addresses: Addresses::new(max_per_address),
             twin: Notify::new(),
+            metrics,
         }
     }
 

@@ -244,7 +244,7 @@ impl Sync {
                 }
                 Read::Lost => {
                     log::warn!("the log of presence was lost or is too far ahead; reading it all");
-                    self.shared.metrics.presence_resyncs.inc();
+                    self.cluster.metrics.resyncs.inc();
                     self.anchor = None;
                     self.forget_connection();
                 }
@@ -397,7 +397,7 @@ impl Sync {
         while self.shared.relay.backlog() > BACKLOG {
             sleep(Duration::from_millis(5)).await;
         }
-        self.shared.metrics.presence_remote.inc_by(batch.len() as u64);
+        self.cluster.metrics.changes.inc_by(batch.len() as u64);
         self.tracker.apply.send(ApplyShares(batch)).await.map_err(tracker_gone)
     }
 }

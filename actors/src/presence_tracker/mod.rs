@@ -174,12 +174,7 @@ impl PresenceTracker {
 
     /// As `tell`, for what happened on a node, if it is known which; the session that
     /// joins is told that by somebody else.
-    fn tell_from(
-        &self,
-        effects: Vec<Effect>,
-        from: Option<&Arc<str>>,
-        joining: Option<SessionId>,
-    ) {
+    fn tell_from(&self, effects: Vec<Effect>, from: Option<&Arc<str>>, joining: Option<SessionId>) {
         for effect in effects {
             let (to, event, user, except) = match effect {
                 Effect::Joined(mut m) => {
@@ -316,9 +311,11 @@ impl Handler<CloseUser> for PresenceTracker {
 }
 
 impl Handler<CountUsers> for PresenceTracker {
-    type Result = usize;
+    type Result = actix::MessageResult<CountUsers>;
 
     fn handle(&mut self, _: CountUsers, _: &mut Self::Context) -> Self::Result {
-        self.table.user_count()
+        let all = self.table.user_count();
+        let here = if self.shared.cluster.is_some() { self.table.count_here() } else { all };
+        actix::MessageResult((all, here))
     }
 }

@@ -162,6 +162,11 @@ impl PresenceTable {
         self.users.iter().filter(|(_, u)| u.is_here()).map(|(id, _)| id.clone()).collect()
     }
 
+    /// How many users this node holds.
+    pub fn count_here(&self) -> usize {
+        self.users.values().filter(|user| user.is_here()).count()
+    }
+
     /// The users that another node holds.
     pub fn users_of(&self, node: NodeIndex) -> Vec<UserId> {
         let holds = |user: &User| user.remotes().iter().any(|remote| remote.node == node);

@@ -7,8 +7,11 @@ use super::*;
 use crate::presence_tracker::PresenceSettings;
 
 fn table() -> PresenceTable {
-    let mut table =
-        PresenceTable::new(PresenceSettings { grace_ms: 2000, announce_max_members: 9 });
+    let mut table = PresenceTable::new(PresenceSettings {
+        grace_ms: 2000,
+        announce_max_members: 9,
+        everybody: false,
+    });
     table.note_changes();
     table
 }

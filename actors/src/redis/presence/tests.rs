@@ -81,7 +81,8 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 
 /// A cluster of one server, which checks slots as a large one does.
 async fn cluster() -> (TestServer, String) {
-    let server = TestServer::start(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+    let server =
+        TestServer::start(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
     let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let mut slots = redis::cmd("CLUSTER");
