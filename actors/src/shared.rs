@@ -164,11 +164,13 @@ impl Shared {
     }
 
     /// Hands something volatile to every worker; what a worker that is far behind
-    /// does not get is counted.
-    pub(crate) fn relay_all(&self, broadcast: &Broadcast) {
-        if self.bus.broadcast(broadcast, None).congested {
+    /// does not get is counted. Says whether all nodes were told.
+    pub(crate) fn relay_all(&self, broadcast: &Broadcast) -> bool {
+        let spread = self.bus.broadcast(broadcast, None);
+        if spread.congested {
             self.metrics.dropped.with_label_values(&["congested"]).inc();
         }
+        spread.everywhere
     }
 
     /// The same for the members on this node only.

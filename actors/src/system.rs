@@ -206,15 +206,20 @@ impl Hub {
     }
 
     /// Tells something volatile to a room, a user or everybody.
-    pub fn tell(&self, to: Audience, event: Event) {
+    /// Fails with `unavailable` if only the sessions of this node could be told.
+    pub fn tell(&self, to: Audience, event: Event) -> Result<(), HubError> {
         self.shared.metrics.volatile.inc();
         let event = Arc::new(event);
-        self.shared.relay_all(&Broadcast { to, event, except: None, except_user: None });
+        let broadcast = Broadcast { to, event, except: None, except_user: None };
+        if self.shared.relay_all(&broadcast) {
+            return Ok(());
+        }
+        Err(HubError::unavailable("Redis is away: only sessions on this node were told"))
     }
 
     /// A notification to every session of a user.
-    pub fn notify(&self, user: &UserId, notification: Notification) {
-        self.tell(Audience::Room(RoomName::personal(user)), Event::Notification(notification));
+    pub fn notify(&self, user: &UserId, notification: Notification) -> Result<(), HubError> {
+        self.tell(Audience::Room(RoomName::personal(user)), Event::Notification(notification))
     }
 
     /// A volatile custom event to everybody.
@@ -223,7 +228,7 @@ impl Hub {
         user: Option<UserId>,
         name: Box<str>,
         data: Option<Box<serde_json::value::RawValue>>,
-    ) {
+    ) -> Result<(), HubError> {
         let event = CustomEvent {
             room: None,
             user,
@@ -233,7 +238,7 @@ impl Hub {
             node: Some(self.shared.node.clone()),
             timestamp: self.shared.clock.timestamp(),
         };
-        self.tell(Audience::Everyone, Event::Volatile(event));
+        self.tell(Audience::Everyone, Event::Volatile(event))
     }
 
     /// A page of a room's history.

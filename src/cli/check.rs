@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hubbub_actors::redis::{LinkConfig, probe};
+
 use crate::config::{self, Config, Examined, HIDDEN, Problem, ServiceUrl};
+use crate::server::fleet;
 
 use super::{Failure, try_key};
 
@@ -32,18 +35,10 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
 
 /// Tries the services that the configuration names.
 fn services(config: &Config) -> Result<(), Failure> {
-    let Some(url) = &config.cluster.redis_url else {
+    let (Some(url), Some(how)) = (&config.cluster.redis_url, fleet::link_config(config)?) else {
         return Ok(());
     };
-    if !matches!(url.scheme(), "redis" | "rediss") {
-        eprintln!(
-            "hubbub: warning: `cluster.redis_url`: addresses of the kind {}:// are tried by a \
-             starting node, not by `check`",
-            url.scheme()
-        );
-        return Ok(());
-    }
-    ping(url, TIMEOUT).map_err(|reason| format!("`cluster.redis_url`: {reason}"))
+    reach(how, url, TIMEOUT).map_err(|reason| format!("`cluster.redis_url`: {reason}"))
 }
 
 /// What Redis says, on one line and without the password.
@@ -76,16 +71,23 @@ pub(super) async fn connect(
     }
 }
 
-/// Sends PING and waits for the answer.
-fn ping(url: &ServiceUrl, timeout: Duration) -> Result<(), Failure> {
+/// Connects as a node does, and waits for an answer.
+fn reach(how: LinkConfig, url: &ServiceUrl, timeout: Duration) -> Result<(), String> {
+    // Refused only if a provider has been chosen before, which does as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let how = LinkConfig { connect_timeout: timeout, response_timeout: timeout, ..how };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start a runtime: {error}"))?;
-    let answer = runtime.block_on(connect(url, timeout)).map(|_| ());
+    let answer = runtime.block_on(async { tokio::time::timeout(timeout, probe(&how)).await });
     // A name that is still being looked up must not hold the process.
     runtime.shutdown_background();
-    answer
+    match answer {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("cannot reach {url}: {error}")),
+        Err(_) => Err(format!("{url} did not answer within {} s", timeout.as_secs_f32())),
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +96,14 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
+    use hubbub_actors::redis::address::Address;
+
     use super::*;
+
+    fn ping(url: &ServiceUrl, timeout: Duration) -> Result<(), String> {
+        let address = Address::parse(url.expose()).unwrap();
+        reach(LinkConfig::new(address), url, timeout)
+    }
 
     fn listener() -> (TcpListener, ServiceUrl) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -114,17 +123,13 @@ mod tests {
                 seen.extend_from_slice(&buffer[..count]);
                 let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
                 let commands = text.matches('*').count();
-                let answer = if text.contains("PING") {
-                    "+PONG\r\n".to_owned()
-                } else {
-                    "+OK\r\n".repeat(commands)
-                };
+                let answer = "+OK\r\n".repeat(commands);
                 stream.write_all(answer.as_bytes()).unwrap();
             }
             String::from_utf8(seen).unwrap()
         });
         assert_eq!(ping(&url, Duration::from_secs(10)), Ok(()));
-        assert!(server.join().unwrap().contains("PING"));
+        assert!(server.join().unwrap().contains("INFO"));
     }
 
     #[test]

@@ -193,7 +193,7 @@ pub async fn notify(
     body: Strict<Notify>,
 ) -> Result<HttpResponse, ApiError> {
     let Notify { title, body, data } = body.0;
-    state.hub.notify(&user.0, Notification { title, body, data });
+    state.hub.notify(&user.0, Notification { title, body, data })?;
     Ok(HttpResponse::Accepted().json(Sent { sent: true }))
 }
 
@@ -247,7 +247,7 @@ pub async fn broadcast(
 ) -> Result<HttpResponse, ApiError> {
     let Broadcast { event, content, data, user_id } = body.0;
     let name = event.unwrap_or_else(|| BROADCAST.into());
-    state.hub.broadcast(user_id, name, event_data(content, data)?);
+    state.hub.broadcast(user_id, name, event_data(content, data)?)?;
     Ok(HttpResponse::Accepted().json(Sent { sent: true }))
 }
 

@@ -73,7 +73,11 @@ impl Fleet {
             self.metrics.clone(),
         );
         let timeout = Duration::from_millis(config.cluster.queue_timeout_ms);
-        let waiting = Waiting { timeout, min_replicas: config.cluster.min_replicas };
+        let waiting = Waiting {
+            timeout,
+            min_replicas: config.cluster.min_replicas,
+            replicas_within: Duration::from_millis(config.cluster.response_timeout_ms / 2),
+        };
         let history = RedisHistory::new(self.link.clone(), bounds, waiting, bus.clone(), observer);
         RedisBridge::launch(bus.clone(), history.clone(), timeout);
         (Arc::new(history), bus)

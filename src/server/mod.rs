@@ -1,7 +1,7 @@
 //! A node from start to end: listens, serves, drains on SIGTERM, closes its store.
 
 mod cluster;
-mod fleet;
+pub(crate) mod fleet;
 mod wiring;
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};

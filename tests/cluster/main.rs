@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod away;
+mod faults;
 mod load;
 mod order;
 mod rooms;
+mod topology;

@@ -93,7 +93,12 @@ impl RedisServer {
 
     /// The same; none if nobody answers.
     pub fn try_command(&self, words: &[&str]) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        Self::ask(self.port, words)
+    }
+
+    /// The same of whoever listens on a port.
+    pub fn ask(port: u16, words: &[&str]) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         let mut request = format!("*{}\r\n", words.len());
         for word in words {

@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisResult, TlsCertificates,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    ProtocolVersion, RedisConnectionInfo, RedisResult, TlsCertificates, Value,
     aio::MultiplexedConnection,
+    cluster::ClusterClient,
+    cluster_async::ClusterConnection,
+    cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr},
     io::tcp::{TcpSettings, socket2},
 };
 
@@ -17,6 +20,98 @@ use super::{
 
 /// Called with whatever Redis sends unasked; must be quick.
 pub(super) type Push = Arc<dyn Fn(redis::PushInfo) + Send + Sync>;
+
+/// How many replicas must have what a command wrote, and how long it is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Replicas {
+    /// How many; at least one.
+    pub count: u32,
+    /// How long; less than an answer may take.
+    pub within: Duration,
+}
+
+/// A connection for commands.
+#[derive(Clone)]
+pub(super) enum Connection {
+    /// To one server.
+    Single(MultiplexedConnection),
+    /// To the nodes of a Redis Cluster.
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    pub(super) async fn query(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Single(connection) => cmd.query_async(connection).await,
+            Self::Cluster(connection) => cmd.query_async(connection).await,
+        }
+    }
+
+    /// Runs a command on the master of a slot and waits until so many replicas have
+    /// what it wrote: the answer, and how many had it in time.
+    pub(super) async fn replicated(
+        &mut self,
+        cmd: &Cmd,
+        slot: u16,
+        replicas: &Replicas,
+    ) -> RedisResult<(Value, u32)> {
+        let mut pipe = redis::pipe();
+        pipe.add_command(cmd.clone());
+        pipe.cmd("WAIT").arg(replicas.count).arg(replicas.within.as_millis() as u64);
+        let mut answers = match self {
+            Self::Single(connection) => connection.send_packed_commands(&pipe, 0, 2).await?,
+            Self::Cluster(connection) => {
+                let route = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
+                connection.route_pipeline(pipe, 0, 2, route).await?
+            }
+        }
+        .into_iter();
+        let answer = answers.next().unwrap_or(Value::Nil).extract_error()?;
+        let had = match answers.next() {
+            Some(Value::Int(count)) => u32::try_from(count).unwrap_or(0),
+            _ => 0,
+        };
+        Ok((answer, had))
+    }
+
+    /// Fails if nobody answers, or the server is a replica that takes no writes.
+    pub(super) async fn check(&mut self, thoroughly: bool) -> Result<(), LinkError> {
+        let (word, argument) = match self {
+            Self::Single(_) if thoroughly => ("INFO", Some("replication")),
+            Self::Single(_) => ("PING", None),
+            Self::Cluster(_) => ("CLUSTER", Some("INFO")),
+        };
+        let mut cmd = redis::cmd(word);
+        cmd.arg(argument);
+        let about = match self.query(&cmd).await {
+            Ok(Value::BulkString(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+            Ok(Value::VerbatimString { text, .. }) => text,
+            Ok(_) => String::new(),
+            Err(e) => match down(e) {
+                // A user that may not ask is believed to be on the right server.
+                LinkError::Refused { trouble: Trouble::Forbidden, detail }
+                    if detail.contains("NOPERM") =>
+                {
+                    String::new()
+                }
+                failure => return Err(failure),
+            },
+        };
+        if about.lines().any(|line| line.trim() == "role:slave") {
+            return Err(LinkError::Refused {
+                trouble: Trouble::ReadOnly,
+                detail: "the server is a replica that takes no writes".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Connects once as a link does and makes sure that somebody answers and takes
+/// writes.
+pub async fn probe(config: &LinkConfig) -> Result<(), LinkError> {
+    Connector::new(config).commands().await.map(drop)
+}
 
 /// Opens connections by the configuration.
 pub(super) struct Connector {
@@ -79,28 +174,47 @@ impl Connector {
         })
     }
 
-    /// Opens a connection for commands to a server found before, and makes sure
-    /// that it answers and takes writes.
-    pub(super) async fn commands(
-        &self,
-        server: &Target,
-    ) -> Result<MultiplexedConnection, LinkError> {
-        let info = self.info(server, &self.address.login, self.address.db, ProtocolVersion::RESP2);
-        let mut connection = self.open(info, None).await.map_err(down)?;
-        redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(down)?;
-        // A user that may not ask is believed to be on the right server.
-        let about = redis::cmd("INFO")
-            .arg("replication")
-            .query_async::<String>(&mut connection)
-            .await
-            .unwrap_or_default();
-        if about.lines().any(|line| line.trim() == "role:slave") {
-            return Err(LinkError::Refused {
-                trouble: Trouble::ReadOnly,
-                detail: "the server is a replica that takes no writes".into(),
-            });
-        }
+    /// Opens a connection for commands, and makes sure that somebody answers and
+    /// takes writes.
+    pub(super) async fn commands(&self) -> Result<Connection, LinkError> {
+        let mut connection = match &self.address.target {
+            Target::Cluster(hosts) => Connection::Cluster(self.cluster(hosts).await?),
+            _ => {
+                let server = self.locate().await?;
+                let info = self.info(
+                    &server,
+                    &self.address.login,
+                    self.address.db,
+                    ProtocolVersion::RESP2,
+                );
+                Connection::Single(self.open(info, None).await.map_err(down)?)
+            }
+        };
+        connection.check(true).await?;
         Ok(connection)
+    }
+
+    async fn cluster(&self, hosts: &[HostPort]) -> Result<ClusterConnection, LinkError> {
+        let infos = hosts.iter().map(|host| {
+            self.info(&Target::Server(host.clone()), &self.address.login, 0, ProtocolVersion::RESP2)
+        });
+        let infos: Vec<_> = infos.collect::<RedisResult<_>>().map_err(down)?;
+        let mut builder = ClusterClient::builder(infos)
+            .connection_timeout(self.connect_timeout)
+            .response_timeout(self.response_timeout)
+            // Whoever asks knows better when to ask again.
+            .retries(2)
+            .min_retry_wait(20)
+            .max_retry_wait(200);
+        if let Some(certificates) = self.certificates.as_ref().filter(|_| self.address.tls) {
+            builder = builder.certs(certificates.clone());
+        }
+        let client = builder.build().map_err(down)?;
+        let connecting = client.get_async_connection();
+        match tokio::time::timeout(self.connect_timeout * 2, connecting).await {
+            Ok(connection) => connection.map_err(down),
+            Err(_) => Err(LinkError::Down("no node of the cluster answers".into())),
+        }
     }
 
     /// Opens a connection that hears channels; `push` is told what comes.

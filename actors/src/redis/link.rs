@@ -9,14 +9,15 @@ use std::{
 
 use actix_rt::ArbiterHandle;
 use parking_lot::RwLock;
-use redis::{Cmd, Value, aio::MultiplexedConnection};
+use redis::{Cmd, RedisResult, ToRedisArgs, Value};
 use tokio::sync::{Notify, watch};
 
 use super::{
     address::Address,
-    connect::Connector,
+    connect::{Connection, Connector, Replicas},
     error::{LinkError, Trouble},
-    subscriber::{Listener, Subscriber},
+    router::{Router, Tell, slot},
+    subscriber::Listener,
 };
 
 /// How Redis is reached.
@@ -122,27 +123,24 @@ impl Script {
     }
 
     /// The command that calls it. Every key must have the same hash tag.
-    fn call(&self, keys: &[impl redis::ToRedisArgs], args: &impl ScriptArgs) -> Cmd {
-        let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(self.sha()).arg(keys.len());
-        for key in keys {
-            cmd.arg(key);
-        }
-        args.write(&mut cmd);
-        cmd
+    fn call(&self, keys: &[impl ToRedisArgs], args: &impl Fn(&mut Cmd)) -> Cmd {
+        command("EVALSHA", self.sha(), keys, args)
+    }
+
+    /// The command that calls it with its text.
+    fn send(&self, keys: &[impl ToRedisArgs], args: &impl Fn(&mut Cmd)) -> Cmd {
+        command("EVAL", self.code, keys, args)
     }
 }
 
-/// Arguments of a script: a closure that adds them to the command.
-pub trait ScriptArgs {
-    /// Adds them.
-    fn write(&self, cmd: &mut Cmd);
-}
-
-impl<F: Fn(&mut Cmd)> ScriptArgs for F {
-    fn write(&self, cmd: &mut Cmd) {
-        self(cmd);
+fn command(name: &str, script: &str, keys: &[impl ToRedisArgs], args: &impl Fn(&mut Cmd)) -> Cmd {
+    let mut cmd = redis::cmd(name);
+    cmd.arg(script).arg(keys.len());
+    for key in keys {
+        cmd.arg(key);
     }
+    args(&mut cmd);
+    cmd
 }
 
 /// A link to Redis that reconnects by itself. Cheap to clone; it ends with
@@ -160,11 +158,11 @@ struct Inner {
     connector: Arc<Connector>,
     runtime: tokio::runtime::Handle,
     arbiter: ArbiterHandle,
-    connection: RwLock<Option<MultiplexedConnection>>,
+    connection: RwLock<Option<Connection>>,
     state: watch::Sender<LinkState>,
     /// Wakes the supervisor: the connection for commands may be gone.
     suspect: Notify,
-    subscriber: Subscriber,
+    router: Arc<Router>,
     observer: Arc<dyn LinkObserver>,
     ending: watch::Sender<bool>,
 }
@@ -207,7 +205,7 @@ impl RedisLink {
             .map_err(|e| format!("cannot start the thread of Redis: {e}"))?;
         let arbiter = arbiter.recv().map_err(|_| "the thread of Redis ended".to_owned())?;
         let connector = Arc::new(Connector::new(&config));
-        let (subscriber, channels) = Subscriber::new();
+        let router = Router::new(config.address.is_cluster());
         let inner = Arc::new(Inner {
             config,
             connector,
@@ -216,17 +214,13 @@ impl RedisLink {
             connection: RwLock::default(),
             state,
             suspect: Notify::new(),
-            subscriber,
+            router,
             observer,
             ending,
         });
         handle.spawn(inner.clone().supervise());
         let hearing = inner.clone();
-        handle.spawn(async move {
-            let notify = |change| hearing.channels_changed(change);
-            let pause = || Backoff::new(hearing.config.max_backoff);
-            hearing.subscriber.run(channels, &hearing.connector, pause, notify).await;
-        });
+        handle.spawn(async move { hearing.hear().await });
         Ok(Self { inner })
     }
 
@@ -264,50 +258,48 @@ impl RedisLink {
 
     /// Runs a command. Fails at once while Redis is away.
     pub async fn query(&self, cmd: &Cmd) -> Result<Value, LinkError> {
-        let inner = &self.inner;
-        let connection = inner.connection.read().clone();
-        let Some(mut connection) = connection else {
-            let reason = inner.state.borrow().reason.clone();
-            return Err(LinkError::Down(reason.unwrap_or_else(|| "connecting".into())));
-        };
+        let mut connection = self.inner.connected()?;
         let asked = Instant::now();
-        match cmd.query_async::<Value>(&mut connection).await {
-            Ok(value) => {
-                inner.observer.answered(asked.elapsed().as_secs_f64());
-                Ok(value)
-            }
-            Err(e) => {
-                let trouble = Trouble::of(&e);
-                inner.observer.failed(trouble);
-                if matches!(trouble, Trouble::Unreachable | Trouble::Slow | Trouble::ReadOnly) {
-                    inner.suspect.notify_one();
-                }
-                Err(e.into())
-            }
-        }
+        self.inner.judge(asked, connection.query(cmd).await)
     }
 
     /// Runs a script; `args` adds its arguments to the command. If Redis does not
-    /// have the script it is loaded first.
+    /// have the script it is sent whole.
     pub async fn script(
         &self,
         script: &Script,
-        keys: &[impl redis::ToRedisArgs],
+        keys: &[impl ToRedisArgs],
         args: impl Fn(&mut Cmd),
     ) -> Result<Value, LinkError> {
-        let call = script.call(keys, &args);
-        match self.query(&call).await {
+        match self.query(&script.call(keys, &args)).await {
             Err(LinkError::Refused { trouble: Trouble::NoScript, .. }) => {
-                // With its text, so that the right server of a cluster gets it.
-                let mut eval = redis::cmd("EVAL");
-                eval.arg(script.code).arg(keys.len());
-                for key in keys {
-                    eval.arg(key);
-                }
-                args(&mut eval);
-                self.query(&eval).await
+                self.query(&script.send(keys, &args)).await
             }
             answer => answer,
+        }
+    }
+
+    /// The same, then waits until so many replicas have what it wrote; says how many
+    /// had it in time. Its first key says where it is done.
+    pub async fn script_on_replicas(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: impl Fn(&mut Cmd),
+        replicas: Replicas,
+    ) -> Result<(Value, u32), LinkError> {
+        let slot = keys.first().map_or(0, |key| slot(key));
+        let mut cmd = script.call(keys, &args);
+        loop {
+            let mut connection = self.inner.connected()?;
+            let asked = Instant::now();
+            let answer = connection.replicated(&cmd, slot, &replicas).await;
+            match self.inner.judge(asked, answer) {
+                Err(LinkError::Refused { trouble: Trouble::NoScript, .. }) => {
+                    cmd = script.send(keys, &args);
+                }
+                answer => return answer,
+            }
         }
     }
 
@@ -316,12 +308,12 @@ impl RedisLink {
     /// first. In a Redis Cluster the channel is a sharded one: who publishes to
     /// it uses `SPUBLISH`.
     pub fn subscribe(&self, channel: &str, listener: Arc<dyn Listener>) {
-        self.inner.subscriber.subscribe(channel, listener);
+        self.inner.router.subscribe(channel, listener);
     }
 
     /// Hears a channel no more.
     pub fn unsubscribe(&self, channel: &str) {
-        self.inner.subscriber.unsubscribe(channel);
+        self.inner.router.unsubscribe(channel);
     }
 
     /// `PUBLISH`, or `SPUBLISH` in a Redis Cluster.
@@ -345,14 +337,35 @@ pub(super) enum ChannelsChange {
 }
 
 impl Inner {
+    fn connected(&self) -> Result<Connection, LinkError> {
+        self.connection.read().clone().ok_or_else(|| {
+            let reason = self.state.borrow().reason.clone();
+            LinkError::Down(reason.unwrap_or_else(|| "connecting".into()))
+        })
+    }
+
+    /// Counts an answer, and has the connection looked at if it is none.
+    fn judge<T>(&self, asked: Instant, answer: RedisResult<T>) -> Result<T, LinkError> {
+        match answer {
+            Ok(value) => {
+                self.observer.answered(asked.elapsed().as_secs_f64());
+                Ok(value)
+            }
+            Err(e) => {
+                let trouble = Trouble::of(&e);
+                self.observer.failed(trouble);
+                if matches!(trouble, Trouble::Unreachable | Trouble::Slow | Trouble::ReadOnly) {
+                    self.suspect.notify_one();
+                }
+                Err(e.into())
+            }
+        }
+    }
+
     async fn supervise(self: Arc<Self>) {
         let mut backoff = Backoff::new(self.config.max_backoff);
         loop {
-            let connected = match self.connector.locate().await {
-                Ok(server) => self.connector.commands(&server).await,
-                Err(e) => Err(e),
-            };
-            let failure = match connected {
+            let failure = match self.connector.commands().await {
                 Ok(connection) => {
                     backoff.reset();
                     *self.connection.write() = Some(connection.clone());
@@ -373,31 +386,37 @@ impl Inner {
     }
 
     /// Watches a connection until it fails.
-    async fn guard(&self, mut connection: MultiplexedConnection) -> LinkError {
+    async fn guard(&self, mut connection: Connection) -> LinkError {
         loop {
             let suspected = tokio::select! {
                 () = self.suspect.notified() => true,
                 () = tokio::time::sleep(PULSE) => false,
             };
-            let alive = if suspected {
-                // A command failed: does it still take writes?
-                redis::cmd("INFO").arg("replication").query_async::<String>(&mut connection).await
-            } else {
-                redis::cmd("PING").query_async::<String>(&mut connection).await
-            };
-            match alive {
-                Ok(about) if about.lines().any(|line| line.trim() == "role:slave") => {
-                    return LinkError::Refused {
-                        trouble: Trouble::ReadOnly,
-                        detail: "the server has become a replica that takes no writes".into(),
-                    };
-                }
-                Err(e) if matches!(Trouble::of(&e), Trouble::Unreachable | Trouble::Slow) => {
-                    return e.into();
-                }
-                _ => {}
+            if let Err(failure) = connection.check(suspected).await {
+                return failure;
             }
         }
+    }
+
+    async fn hear(self: Arc<Self>) {
+        let told = self.clone();
+        let tell: Tell = Arc::new(move |change| told.channels_changed(change));
+        let backoff = || Backoff::new(self.config.max_backoff);
+        if !self.config.address.is_cluster() {
+            return self.router.run_single(self.connector.clone(), backoff(), tell);
+        }
+        let ask = || {
+            let connection = self.connection.read().clone();
+            async move {
+                let mut slots = redis::cmd("CLUSTER");
+                slots.arg("SLOTS");
+                match connection {
+                    Some(mut connection) => Ok(connection.query(&slots).await?),
+                    None => Err(LinkError::Down("connecting".into())),
+                }
+            }
+        };
+        self.router.clone().run_cluster(self.connector.clone(), backoff, tell, ask).await;
     }
 
     fn channels_changed(&self, change: ChannelsChange) {
@@ -462,6 +481,7 @@ impl Inner {
 }
 
 /// Pauses between attempts: they double from 50 ms, each varied at random.
+#[derive(Clone)]
 pub(super) struct Backoff {
     next: Duration,
     max: Duration,

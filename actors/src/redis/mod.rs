@@ -9,7 +9,8 @@
 //! | `keys` | the names of keys and channels |
 //! | `history` | the history of all nodes, over scripts in `lua/` |
 //! | `presence` | presence of the cluster: keys and scripts |
-//! | `subscriber` | channels that are heard, again after every reconnection |
+//! | `router` | which connection hears which channel |
+//! | `subscriber` | the channels of one connection, heard again after every reconnection |
 //!
 //! All of it runs on one thread of its own, named `redis`; see [`RedisLink::spawn`].
 
@@ -22,12 +23,15 @@ mod link;
 #[cfg(test)]
 mod link_tests;
 pub mod presence;
+mod router;
 mod subscriber;
 #[cfg(test)]
 pub(crate) mod test_server;
 
 pub use self::{
+    connect::{Replicas, probe},
     error::{LinkError, Trouble},
     link::{LinkConfig, LinkObserver, LinkState, NoLinkObserver, RedisLink, Script},
+    router::slot,
     subscriber::Listener,
 };

@@ -14,6 +14,7 @@ use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::sync::Notify;
 
 use super::{
+    address::Target,
     connect::{Connector, Push},
     error::{LinkError, Trouble},
     link::{Backoff, ChannelsChange, PULSE},
@@ -36,17 +37,15 @@ pub trait Listener: Send + Sync + 'static {
 /// Most channels in one command.
 const BATCH: usize = 256;
 
-/// The channels that are wanted and the way to say so.
-pub(super) struct Subscriber {
-    channels: Arc<Channels>,
-}
-
+/// The channels that one connection hears.
 #[derive(Default)]
 pub(super) struct Channels {
     table: Mutex<Table>,
     changed: Notify,
     /// The connection is gone, or says what nobody asked for.
     broken: AtomicBool,
+    /// Channels are sharded: one in a command, and each where its slot is.
+    sharded: bool,
 }
 
 #[derive(Default)]
@@ -58,54 +57,56 @@ struct Table {
     dirty: HashSet<Arc<str>>,
 }
 
-impl Subscriber {
-    pub(super) fn new() -> (Self, Arc<Channels>) {
-        let channels = Arc::<Channels>::default();
-        (Self { channels: channels.clone() }, channels)
+impl Channels {
+    pub(super) fn new(sharded: bool) -> Self {
+        Self { sharded, ..Self::default() }
     }
 
     pub(super) fn subscribe(&self, channel: &str, listener: Arc<dyn Listener>) {
         let channel: Arc<str> = channel.into();
-        let mut table = self.channels.table.lock();
+        let mut table = self.table.lock();
         table.wanted.insert(channel.clone(), listener);
         table.dirty.insert(channel);
         drop(table);
-        self.channels.changed.notify_one();
+        self.changed.notify_one();
     }
 
     pub(super) fn unsubscribe(&self, channel: &str) {
-        let mut table = self.channels.table.lock();
+        let mut table = self.table.lock();
         if let Some((channel, _)) = table.wanted.remove_entry(channel) {
             table.dirty.insert(channel);
             drop(table);
-            self.channels.changed.notify_one();
+            self.changed.notify_one();
         }
     }
 
-    /// Connects and hears until the runtime ends.
+    /// Connects to a server, or to the one that is found each time, and hears.
     pub(super) async fn run(
-        &self,
-        channels: Arc<Channels>,
-        connector: &Connector,
-        backoff: impl Fn() -> Backoff,
+        self: Arc<Self>,
+        server: Option<Target>,
+        connector: Arc<Connector>,
+        mut backoff: Backoff,
         notify: impl Fn(ChannelsChange),
     ) {
-        let mut backoff = backoff();
         loop {
             let push: Push = {
-                let channels = channels.clone();
+                let channels = self.clone();
                 Arc::new(move |info| channels.pushed(info))
             };
-            channels.broken.store(false, Ordering::Release);
-            let connected = match connector.locate().await {
+            self.broken.store(false, Ordering::Release);
+            let found = match &server {
+                Some(server) => Ok(server.clone()),
+                None => connector.locate().await,
+            };
+            let connected = match found {
                 Ok(server) => connector.subscriptions(&server, push).await,
                 Err(e) => Err(e),
             };
             let failure = match connected {
                 Ok(connection) => {
-                    channels.begin();
-                    let failure = channels.hear(connection, &mut backoff, &notify).await;
-                    channels.end();
+                    self.begin();
+                    let failure = self.hear(connection, &mut backoff, &notify).await;
+                    self.end();
                     failure
                 }
                 Err(e) => e,
@@ -114,9 +115,7 @@ impl Subscriber {
             tokio::time::sleep(backoff.pause()).await;
         }
     }
-}
 
-impl Channels {
     /// A new connection hears nothing yet.
     fn begin(&self) {
         let mut table = self.table.lock();
@@ -172,6 +171,11 @@ impl Channels {
             let (join, leave) = self.next_batch();
             if join.is_empty() && leave.is_empty() {
                 return Ok(());
+            }
+            if self.sharded {
+                sharded(connection, "SSUBSCRIBE", join).await?;
+                sharded(connection, "SUNSUBSCRIBE", leave).await?;
+                continue;
             }
             if !join.is_empty() {
                 connection.subscribe(&join).await?;
@@ -229,6 +233,11 @@ impl Channels {
                     listener.live();
                 }
             }
+            // Unasked: the slot of the channel went elsewhere.
+            PushKind::SUnsubscribe if self.is_asked(&info.data) => {
+                self.broken.store(true, Ordering::Release);
+                self.changed.notify_one();
+            }
             PushKind::Disconnection => {
                 self.broken.store(true, Ordering::Release);
                 self.changed.notify_one();
@@ -237,8 +246,27 @@ impl Channels {
         }
     }
 
+    fn is_asked(&self, data: &[Value]) -> bool {
+        let Some(Value::BulkString(channel)) = data.first() else { return false };
+        let Ok(channel) = std::str::from_utf8(channel) else { return false };
+        self.table.lock().asked.contains(channel)
+    }
+
     fn listener(&self, channel: &[u8]) -> Option<Arc<dyn Listener>> {
         let channel = std::str::from_utf8(channel).ok()?;
         self.table.lock().wanted.get(channel).cloned()
     }
+}
+
+/// One command for each channel, all under way at a time: their slots differ.
+async fn sharded(
+    connection: &MultiplexedConnection,
+    command: &str,
+    channels: Vec<String>,
+) -> redis::RedisResult<()> {
+    let asked = channels.into_iter().map(|channel| {
+        let mut connection = connection.clone();
+        async move { redis::cmd(command).arg(channel).query_async::<Value>(&mut connection).await }
+    });
+    futures_util::future::try_join_all(asked).await.map(drop)
 }

@@ -102,12 +102,17 @@ impl SessionCore {
             }
             (audience, _) => {
                 self.shared.metrics.volatile.inc();
-                self.shared.relay_all(&Broadcast {
+                let everywhere = self.shared.relay_all(&Broadcast {
                     to: audience.unwrap_or(Audience::Everyone),
                     event: Arc::new(Event::Volatile(custom)),
                     except: (!event.echo).then_some(handle.id),
                     except_user: None,
                 });
+                if !everywhere {
+                    return Err(HubError::unavailable(
+                        "Redis is away: only sessions on this node were told",
+                    ));
+                }
                 if reply.is_some() {
                     let id = MessageId(uuid::Uuid::now_v7());
                     handle.reply(reply, &Ok(Reply::Sent { id }));

@@ -49,11 +49,18 @@ pub struct Waiting {
     pub timeout: Duration,
     /// How many replicas must have a record before it is acknowledged.
     pub min_replicas: u32,
+    /// How long these are waited for, less than an answer of Redis may take; then the
+    /// publish is tried again.
+    pub replicas_within: Duration,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(10), min_replicas: 0 }
+        Self {
+            timeout: Duration::from_secs(10),
+            min_replicas: 0,
+            replicas_within: Duration::from_secs(1),
+        }
     }
 }
 

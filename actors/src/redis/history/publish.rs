@@ -22,7 +22,7 @@ use super::{
 use crate::{
     history::KEY_TTL_MS,
     ports::{Appended, StoreError},
-    redis::{LinkError, keys::RoomKeys},
+    redis::{LinkError, Replicas, keys::RoomKeys},
 };
 
 /// Pause before something that may pass by itself is tried again.
@@ -99,8 +99,18 @@ impl Inner {
                 cmd.arg(age).arg(id.0.simple().to_string()).arg(bytes.as_ref());
             }
         };
-        let answer = match self.link.script(&PUBLISH, &request.names, arguments).await {
-            Ok(answer) => answer,
+        let wanted = self.waiting.min_replicas;
+        let answer = if wanted == 0 {
+            self.link.script(&PUBLISH, &request.names, arguments).await.map(|a| (a, 0))
+        } else {
+            let replicas = Replicas { count: wanted, within: self.waiting.replicas_within };
+            self.link.script_on_replicas(&PUBLISH, &request.names, arguments, replicas).await
+        };
+        let answer = match answer {
+            Ok((answer, had)) if had >= wanted => answer,
+            Ok((_, had)) => {
+                return Attempt::Again(format!("{had} of {wanted} replicas have it"));
+            }
             Err(LinkError::Refused { trouble, detail }) if !trouble.passes() => {
                 log::error!(trouble:% = trouble, error:% = detail; "Redis refuses to store");
                 return Attempt::Refused(StoreError::Failed(detail.to_string()));

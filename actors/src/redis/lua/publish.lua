@@ -44,6 +44,8 @@ for i = 1, #KEYS - 2 do
   local id, bytes = ARGV[5 + 3 * i], ARGV[6 + 3 * i]
   local used = redis.call('GET', key)
   if used and tonumber(string.match(used, '^%d+')) + age > now then
+    -- Something is written, so that WAIT waits for what was written before.
+    redis.call('PEXPIRE', key, age)
     reply[1 + i] = used
   else
     head, last = head + 1, id
