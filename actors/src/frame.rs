@@ -1,6 +1,6 @@
 //! Frames ready for the wire, encoded once and shared.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use bytes::Bytes;
 use hubbub_protocol::close::CloseCode;
@@ -20,12 +20,44 @@ pub struct Frame(Arc<Encoded>);
 struct Encoded {
     bytes: Bytes,
     header: u8,
+    /// Where a tail may be put in.
+    cut: Option<NonZeroU32>,
+    /// Whose body it has, if `bytes` is only a header and a tail of its own.
+    body: Option<Frame>,
 }
+
+/// Most pieces that one frame is written from.
+pub const MAX_PIECES: usize = 4;
 
 impl Frame {
     /// A text frame.
     pub fn text(payload: &[u8]) -> Self {
         Self::new(TEXT, payload)
+    }
+
+    /// A text frame that a tail can be put into, `end` bytes before its end.
+    pub fn open_text(payload: &[u8], end: usize) -> Self {
+        let mut frame = Self::text(payload);
+        let cut = u32::try_from(frame.len().saturating_sub(end)).ok().and_then(NonZeroU32::new);
+        if let Some(encoded) = Arc::get_mut(&mut frame.0) {
+            encoded.cut = cut;
+        }
+        frame
+    }
+
+    /// The same with a tail of its own; the rest is shared. A frame that takes none
+    /// stays as it is.
+    #[must_use]
+    pub fn with_tail(&self, tail: &str) -> Self {
+        if self.0.cut.is_none() {
+            return self.clone();
+        }
+        let payload = self.0.bytes.len() - usize::from(self.0.header) + tail.len();
+        let mut bytes = Vec::with_capacity(header_len(payload) + tail.len());
+        write_header(&mut bytes, TEXT, payload);
+        let header = bytes.len() as u8;
+        bytes.extend_from_slice(tail.as_bytes());
+        Self(Arc::new(Encoded { bytes: bytes.into(), header, cut: None, body: Some(self.clone()) }))
     }
 
     /// A binary frame.
@@ -68,7 +100,8 @@ impl Frame {
         for data in attachments {
             write_frame(&mut bytes, BINARY, data);
         }
-        Self(Arc::new(Encoded { bytes: bytes.into(), header: header_len(text.len()) as u8 }))
+        let header = header_len(text.len()) as u8;
+        Self(Arc::new(Encoded { bytes: bytes.into(), header, cut: None, body: None }))
     }
 
     fn new(opcode: u8, payload: &[u8]) -> Self {
@@ -76,7 +109,7 @@ impl Frame {
         let mut bytes = Vec::with_capacity(header + payload.len());
         write_frame(&mut bytes, opcode, payload);
         // Exactly full, so that no second allocation is needed to share it.
-        Self(Arc::new(Encoded { bytes: bytes.into(), header: header as u8 }))
+        Self(Arc::new(Encoded { bytes: bytes.into(), header: header as u8, cut: None, body: None }))
     }
 
     /// Whether it carries a text of the layer above.
@@ -93,20 +126,44 @@ impl Frame {
         self.0.bytes[0] & 0x0F
     }
 
-    /// Header and payload.
+    /// The pieces that it is written from, in order: header and payload. Unused ones
+    /// are empty.
+    pub fn pieces(&self) -> [&[u8]; MAX_PIECES] {
+        let bytes: &[u8] = &self.0.bytes;
+        let Some((body, cut)) = self.body() else { return [bytes, &[], &[], &[]] };
+        let (header, tail) = bytes.split_at(usize::from(self.0.header));
+        let shared: &[u8] = &body.bytes;
+        [header, &shared[usize::from(body.header)..cut], tail, &shared[cut..]]
+    }
+
+    /// What it shares with others, and where its tail goes.
+    fn body(&self) -> Option<(&Encoded, usize)> {
+        let body = &self.0.body.as_ref()?.0;
+        Some((body, body.cut?.get() as usize))
+    }
+
+    /// Header and payload, if it is one piece.
+    #[cfg(test)]
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
     }
 
-    /// The payload alone, sharing the same memory. Of one with attachments ask
-    /// [`messages`](Self::messages).
+    /// The payload alone, sharing the same memory unless it has a tail. Of one with
+    /// attachments ask [`messages`](Self::messages).
     pub fn payload(&self) -> Bytes {
-        self.0.bytes.slice(usize::from(self.0.header)..)
+        if self.0.body.is_none() {
+            return self.0.bytes.slice(usize::from(self.0.header)..);
+        }
+        let [_, pieces @ ..] = self.pieces();
+        pieces.concat().into()
     }
 
     /// The payloads of its texts and binaries, in order, each with whether it is a text.
-    pub fn messages(&self) -> impl Iterator<Item = (bool, Bytes)> + '_ {
-        let bytes = &self.0.bytes;
+    pub fn messages(&self) -> impl Iterator<Item = (bool, Bytes)> + use<> {
+        let bytes = match self.0.body {
+            None => self.0.bytes.clone(),
+            Some(_) => self.pieces().concat().into(),
+        };
         let mut at = 0;
         std::iter::from_fn(move || {
             while at < bytes.len() {
@@ -124,7 +181,8 @@ impl Frame {
 
     /// Bytes on the wire.
     pub fn len(&self) -> usize {
-        self.0.bytes.len()
+        let shared = self.body().map_or(0, |(body, _)| body.bytes.len() - usize::from(body.header));
+        self.0.bytes.len() + shared
     }
 
     /// A frame is never empty: it has a header.
@@ -152,20 +210,23 @@ fn header_at(frame: &[u8]) -> Option<(usize, usize)> {
 }
 
 fn write_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
-    let len = payload.len();
+    write_header(out, opcode, payload.len());
+    out.extend_from_slice(payload);
+}
+
+fn write_header(out: &mut Vec<u8>, opcode: u8, payload: usize) {
     out.push(0x80 | opcode);
-    match header_len(len) {
-        2 => out.push(len as u8),
+    match header_len(payload) {
+        2 => out.push(payload as u8),
         4 => {
             out.push(126);
-            out.extend_from_slice(&(len as u16).to_be_bytes());
+            out.extend_from_slice(&(payload as u16).to_be_bytes());
         }
         _ => {
             out.push(127);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
+            out.extend_from_slice(&(payload as u64).to_be_bytes());
         }
     }
-    out.extend_from_slice(payload);
 }
 
 #[cfg(test)]
@@ -181,6 +242,25 @@ mod tests {
         expected.extend(attachments.into_iter().map(|data| (false, data)));
         assert_eq!(frame.messages().collect::<Vec<_>>(), expected);
         assert_eq!(Frame::ping(b"x").messages().count(), 0);
+    }
+
+    #[test]
+    fn a_tail_goes_in_before_the_end() {
+        for len in [3, 100, 120, 125, 126, 65_530, 65_536] {
+            let payload = [&vec![b'x'; len - 2], &b"\"]"[..]].concat();
+            let shared = Frame::open_text(&payload, 2);
+            let tailed = shared.with_tail("~1;2.3");
+            let expected = [&vec![b'x'; len - 2], &b"~1;2.3\"]"[..]].concat();
+            assert_eq!(tailed.payload(), expected);
+            let whole = Frame::text(&expected);
+            assert_eq!(tailed.pieces().concat(), whole.bytes());
+            assert_eq!(tailed.len(), whole.len());
+            let messages: Vec<_> = tailed.messages().collect();
+            assert_eq!(messages, [(true, Bytes::from(expected.clone()))]);
+            assert_eq!(shared.payload(), payload);
+            assert_eq!(shared.pieces().concat(), Frame::text(&payload).bytes());
+        }
+        assert_eq!(Frame::text(b"hi").with_tail("no").payload(), "hi");
     }
 
     #[test]

@@ -40,5 +40,8 @@ pub mod redis_bridge;
 pub mod relay;
 pub mod room_server;
 pub mod session;
+#[cfg(test)]
+mod session_contract_tests;
+pub mod session_store;
 pub mod shared;
 pub mod system;

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     ports::{Broadcast, Page},
-    session::{Connection, SessionHandle},
+    session::{Connection, From, SessionHandle},
 };
 
 /// A session to the room server of its worker.
@@ -78,6 +78,14 @@ pub enum RoomRequest {
         /// Where the answer goes.
         reply: ReplyId,
     },
+    /// The session comes back: attach it if it is new here, and make it a member of
+    /// the rooms again, each from where it stands on.
+    Restore {
+        /// Who.
+        session: Arc<SessionHandle>,
+        /// Where; they were authorized anew.
+        rooms: Vec<(RoomName, From)>,
+    },
     /// For the presence tracker, in order with the above.
     Presence(PresenceUpdate),
 }
@@ -105,6 +113,15 @@ pub enum RoomDelivery {
     Broadcast(Broadcast),
     /// Messages of a room are lost: where it stands now, and its newest ones.
     Reset(RoomName, Arc<Page>),
+}
+
+/// A session that comes back to the room servers: an older connection of it is closed
+/// with 4409 and forgotten.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Replace {
+    /// The session.
+    pub session: SessionId,
 }
 
 /// Operators and the drain to a room server: the sessions of its worker.

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub conflated: IntCounter,
     pub dropped: IntCounterVec,
     pub closed: IntCounterVec,
+    /// Sessions that clients asked back, by what became of it.
+    pub recoveries: IntCounterVec,
     pub refused: IntCounterVec,
     pub errors: IntCounterVec,
     pub panics: IntCounterVec,
@@ -174,6 +176,13 @@ impl Metrics {
                 &["volatile", "oldest", "congested"],
                 "hubbub_dropped_total",
                 "Frames not delivered to a slow member, by reason",
+            )?,
+            recoveries: r.by(
+                "result",
+                &["recovered", "refused"],
+                "hubbub_recoveries_total",
+                "Sessions that clients asked back: recovered, or refused because it could not be proved \
+                 that nothing is missing",
             )?,
             closed: r.by(
                 "reason",

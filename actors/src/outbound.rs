@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 mod flush;
 
 pub use self::flush::FlushList;
-use crate::frame::Frame;
+use crate::frame::{Frame, MAX_PIECES};
 
 /// What happens when a message does not fit any more (`session.when_full`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -469,11 +469,19 @@ impl Queue {
         self.blocked = false;
         while !self.items.is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let mut count = 0;
-            for (slice, item) in slices.iter_mut().zip(&self.items) {
-                let skip = if count == 0 { self.written } else { 0 };
-                *slice = IoSlice::new(&item.frame.bytes()[skip..]);
-                count += 1;
+            let (mut count, mut skip) = (0, self.written);
+            for item in &self.items {
+                if count > MAX_SLICES - MAX_PIECES {
+                    break;
+                }
+                for piece in item.frame.pieces() {
+                    let left = &piece[skip.min(piece.len())..];
+                    skip -= piece.len() - left.len();
+                    if !left.is_empty() {
+                        slices[count] = IoSlice::new(left);
+                        count += 1;
+                    }
+                }
             }
             match write(&slices[..count]) {
                 Ok(0) => {

@@ -152,6 +152,13 @@ pub trait History: Send + Sync + 'static {
     /// here and keeps it.
     fn head(&self, room: &RoomName) -> PortFuture<Result<Position, StoreError>>;
 
+    /// Where a room's history stands, without giving one to a room that has none.
+    /// An implementation may answer as [`head`](Self::head) does.
+    fn peek(&self, room: &RoomName) -> PortFuture<Result<Option<Position>, StoreError>> {
+        let head = self.head(room);
+        Box::pin(async move { head.await.map(Some) })
+    }
+
     /// Reads a page of at most `limit` records and about
     /// [`MAX_PAGE_BYTES`](hubbub_protocol::limits::MAX_PAGE_BYTES) (always at
     /// least one record if there is one).

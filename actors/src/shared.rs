@@ -16,17 +16,18 @@ use hubbub_protocol::{
     event::Event,
     id::{RoomName, UserId},
     limits::MAX_PAGE_BYTES,
+    record::Stored,
     vocabulary::Copy,
-    wire::{Format, FormatId},
+    wire::{Format, FormatId, OFFSET_END},
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     clock::Clock,
     cluster::ClusterPresence,
     formats::Formats,
     frame::Frame,
-    messages::{GetMembers, PresenceUpdate},
+    messages::{GetMembers, PresenceUpdate, Replace},
     metrics::Metrics,
     outbound::{Class, WhenFull},
     ports::{Broadcast, History, RoomBus},
@@ -34,6 +35,7 @@ use crate::{
     redis::RedisLink,
     relay::Relay,
     session::{EngineSettings, Grants, HeartbeatSettings, Identity, engine::registry::Registry},
+    session_store::SessionStore,
 };
 
 /// Times and bounds, from the configuration.
@@ -112,6 +114,8 @@ pub struct Shared {
     pub policy: RoomPolicy,
     /// The durable history of rooms.
     pub history: Arc<dyn History>,
+    /// What survives a connection; none if sessions do not (`session.recovery_ms`).
+    pub sessions: Option<Arc<dyn SessionStore>>,
     /// The room servers of this node.
     pub relay: Arc<Relay>,
     /// Connects them, with those of other nodes where there are any.
@@ -124,6 +128,7 @@ pub struct Shared {
     pub formats: Arc<Formats>,
     /// The other nodes; none on a single one.
     pub cluster: Option<Arc<ClusterPresence>>,
+    pub(crate) workers: RwLock<Vec<Recipient<Replace>>>,
     pub(crate) tracker: OnceLock<TrackerLink>,
     pub(crate) bans: Bans,
     pub(crate) draining: AtomicBool,
@@ -214,7 +219,15 @@ pub(crate) struct Renderer<'a> {
     frames: Vec<(FormatId, Copy, Option<Frame>)>,
 }
 
-impl Renderer<'_> {
+impl<'a> Renderer<'a> {
+    /// The record that it is, if it is stored.
+    pub(crate) fn stored(&self) -> Option<&'a Stored> {
+        match self.event {
+            Event::Stored(stored) => Some(stored),
+            _ => None,
+        }
+    }
+
     /// The frame in a format; none if its vocabulary does not have the event.
     /// The sender's copy is rendered apart only where the vocabulary tells them apart.
     pub(crate) fn frame(&mut self, id: FormatId, copy: Copy) -> Option<&Frame> {
@@ -228,7 +241,13 @@ impl Renderer<'_> {
                     let by = [format.name(), format.vocabulary()];
                     self.shared.metrics.encodings.with_label_values(&by).inc();
                 }
-                self.frames.push((id, copy, payload.map(|p| Frame::text(&p))));
+                // A session may have to put a tail to the offset.
+                let end = self.stored().filter(|_| format.has_offsets()).map(|_| OFFSET_END.len());
+                let frame = payload.map(|payload| match end {
+                    Some(end) => Frame::open_text(&payload, end),
+                    None => Frame::text(&payload),
+                });
+                self.frames.push((id, copy, frame));
                 self.frames.len() - 1
             }
         };

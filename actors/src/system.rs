@@ -40,6 +40,7 @@ use crate::{
         look::{LookAtRoom, MemberLook},
     },
     session::{SessionHandle, WorkerLink},
+    session_store::SessionStore,
     shared::{Authenticator, Bans, RoomPolicy, Settings, Shared, TrackerLink},
 };
 
@@ -59,6 +60,9 @@ pub struct Parts {
     pub policy: RoomPolicy,
     /// The durable history; it must hand what it stores to `relay`.
     pub history: Arc<dyn History>,
+    /// What survives a connection; it must be as durable as the history. None if
+    /// sessions do not.
+    pub sessions: Option<Arc<dyn SessionStore>>,
     /// The room servers of the node.
     pub relay: Arc<Relay>,
     /// Connects them, with those of other nodes where there are any.
@@ -105,12 +109,14 @@ impl Hub {
             authenticator: parts.authenticator,
             policy: parts.policy,
             history: parts.history,
+            sessions: parts.sessions,
             relay: parts.relay,
             bus: parts.bus,
             link: parts.link,
             engines: Arc::default(),
             formats: Formats::new(parts.formats),
             cluster: parts.cluster,
+            workers: RwLock::default(),
             tracker: OnceLock::new(),
             bans: Bans::default(),
             draining: AtomicBool::new(false),
@@ -149,6 +155,7 @@ impl Hub {
         let flush = Arc::new(FlushList::counting(waiting));
         let written = self.shared.metrics.outbound_bytes.clone();
         actix_rt::spawn(flush.clone().run(move |bytes| written.inc_by(bytes as u64)));
+        self.shared.workers.write().push(room_server.clone().recipient());
         let mut room_servers = self.room_servers.write();
         room_servers.push(room_server.clone());
         let link = WorkerLink {

@@ -27,6 +27,7 @@ pub mod limits;
 pub mod pattern;
 pub mod position;
 pub mod record;
+pub mod recovery;
 pub mod timestamp;
 pub mod vocabulary;
 pub mod wire;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hubbub_actors::{
     history::{HistoryConfig, StoreObserver},
+    ports::{History, RoomBus},
     redis::{
         LinkConfig, RedisLink,
         address::Address,
@@ -14,8 +15,10 @@ use hubbub_actors::{
 };
 use prometheus::Registry;
 
-use super::wiring::Rooms;
 use crate::config::Config;
+
+/// The history of rooms, and what connects the room servers.
+pub type Rooms = (Arc<dyn History>, Arc<dyn RoomBus>);
 
 /// The link to Redis, and what the bridge counts.
 pub struct Fleet {

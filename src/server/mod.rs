@@ -61,7 +61,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
         .map_err(|e| format!("auth: {e}"))?;
     let fleet = fleet::start(&config, &registry)?;
     let relay = Arc::new(Relay::default());
-    let (history, bus) = wiring::history(&config, fleet.as_ref(), &relay, &metrics)?;
+    let (history, bus, sessions) = wiring::stores(&config, fleet.as_ref(), &relay, &metrics)?;
     let tokens = wiring::Tokens::new(verifier, clock.clone(), &metrics.token_refusals);
     let policy = wiring::policy(&config, &metrics);
     let presence = fleet
@@ -77,6 +77,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
         authenticator: Arc::new(tokens),
         policy,
         history,
+        sessions,
         bus,
         relay,
         link: fleet.map(|fleet| fleet.link),

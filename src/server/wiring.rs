@@ -6,13 +6,14 @@ use hubbub_actors::{
     clock::Clock,
     embedded::EmbeddedHistory,
     history::{HistoryConfig, StoreObserver},
-    memory::MemoryHistory,
+    memory::{MemoryHistory, sessions::MemorySessions},
     metrics::Metrics,
     outbound::WhenFull,
     ports::{History, RoomBus},
     presence_tracker::PresenceSettings,
     relay::Relay,
     session::{EngineSettings, Grants, HeartbeatSettings, Identity},
+    session_store::{SessionStore, SessionStoreConfig},
     shared::{Authenticator, RoomPolicy, Settings},
 };
 use hubbub_protocol::{
@@ -111,17 +112,18 @@ pub fn late_vocabularies(config: &Config) -> Vec<String> {
     names
 }
 
-/// The history of rooms, and what connects the room servers.
-pub type Rooms = (Arc<dyn History>, Arc<dyn RoomBus>);
+/// The history of rooms, what connects the room servers, and what survives a connection,
+/// if anything does.
+pub type Stores = (Arc<dyn History>, Arc<dyn RoomBus>, Option<Arc<dyn SessionStore>>);
 
-/// Opens the history that the configuration asks for, and what connects the room
+/// Opens the stores that the configuration asks for, and what connects the room
 /// servers. Fails with a sentence.
-pub fn history(
+pub fn stores(
     config: &Config,
     fleet: Option<&Fleet>,
     relay: &Arc<Relay>,
     metrics: &Metrics,
-) -> Result<Rooms, String> {
+) -> Result<Stores, String> {
     let bounds = HistoryConfig {
         max_messages: usize::try_from(config.history.max_messages).unwrap_or(usize::MAX),
         ttl_ms: config.history.ttl_ms,
@@ -132,20 +134,39 @@ pub fn history(
     };
     match config.history.store {
         config::HistoryStore::Memory => {
-            Ok((Arc::new(MemoryHistory::new(bounds, relay.clone())), relay.clone()))
+            let sessions = session_bounds(config).map(|bounds| {
+                Arc::new(MemorySessions::new(bounds, Clock::system())) as Arc<dyn SessionStore>
+            });
+            Ok((Arc::new(MemoryHistory::new(bounds, relay.clone())), relay.clone(), sessions))
         }
         config::HistoryStore::Embedded => {
             let observer = Arc::new(Observer(metrics.clone()));
-            EmbeddedHistory::open(&config.history.path, bounds, relay.clone(), observer)
-                .map(|history| (Arc::new(history) as Arc<dyn History>, relay.clone() as _))
-                .map_err(|e| format!("the history cannot be opened: {e}"))
+            let history =
+                EmbeddedHistory::open(&config.history.path, bounds, relay.clone(), observer)
+                    .map_err(|e| format!("the history cannot be opened: {e}"))?;
+            let sessions = session_bounds(config)
+                .map(|bounds| Arc::new(history.sessions(bounds)) as Arc<dyn SessionStore>);
+            Ok((Arc::new(history), relay.clone(), sessions))
         }
         config::HistoryStore::Redis => {
             let fleet = fleet.ok_or("history.store = \"redis\" needs cluster.redis_url")?;
             let observer = Arc::new(Observer(metrics.clone()));
-            Ok(fleet.connect(config, bounds, relay, observer))
+            let (history, bus) = fleet.connect(config, bounds, relay, observer);
+            Ok((history, bus, None))
         }
     }
+}
+
+/// The bounds of the session store; none if sessions do not survive.
+fn session_bounds(config: &Config) -> Option<SessionStoreConfig> {
+    let connections = match config.limits.max_connections {
+        0 => usize::MAX,
+        max => max,
+    };
+    (config.session.recovery_ms > 0).then_some(SessionStoreConfig {
+        recovery_ms: config.session.recovery_ms,
+        max_sessions: connections.saturating_mul(2),
+    })
 }
 
 struct Observer(Metrics);

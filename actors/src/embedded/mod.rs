@@ -9,6 +9,7 @@
 //! | `rooms`, `keys`, `rows` | what a transaction does |
 //! | `sweep` | removing what is expired |
 //! | `reader` | pages, over connections of their own |
+//! | `sessions` | what survives a connection |
 
 mod keys;
 mod queue;
@@ -16,6 +17,7 @@ mod reader;
 mod rooms;
 mod rows;
 mod schema;
+mod sessions;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,10 +25,12 @@ mod writer;
 
 use std::{path::Path, sync::Arc, thread};
 
-use hubbub_protocol::{id::RoomName, position::Position};
+use hubbub_protocol::{
+    id::{RoomName, SessionId},
+    position::Position,
+};
 use tokio::sync::{oneshot, watch};
 
-pub use self::schema::{FILE_NAME, OpenError};
 use self::{
     queue::{Queue, Refused},
     reader::{Job, Reader},
@@ -34,10 +38,15 @@ use self::{
     schema::DirectoryLock,
     writer::{Command, Pending, Writer},
 };
+pub use self::{
+    schema::{FILE_NAME, OpenError},
+    sessions::EmbeddedSessions,
+};
 use crate::{
     clock::Clock,
     history::{HistoryConfig, StoreObserver},
     ports::{Append, Bus, History, Page, PortFuture, Range, StoreError},
+    session_store::{Owner, SessionStoreConfig},
 };
 
 /// Threads that read.
@@ -100,6 +109,7 @@ impl EmbeddedHistory {
             jobs: Arc::clone(&jobs),
             readers: Vec::new(),
             sweep: sweep::Sweep::default(),
+            sessions: sessions::Sessions::default(),
             log: writer::Occasionally::default(),
             #[cfg(test)]
             fault: None,
@@ -129,6 +139,15 @@ impl EmbeddedHistory {
             return Err(OpenError::Thread(e));
         }
         Ok(Self { shared, ended })
+    }
+
+    /// Keeps sessions in the same file. Those that are there from before can come
+    /// back, counted from when the node was last alive.
+    pub fn sessions(&self, config: SessionStoreConfig) -> EmbeddedSessions {
+        let sessions = EmbeddedSessions(Arc::clone(&self.shared));
+        // Nobody needs the answer: what comes later is done later.
+        drop(sessions.ask(sessions::Op::Begin(config), SessionId(uuid::Uuid::nil()), Owner(0)));
+        sessions
     }
 
     #[cfg(test)]
@@ -191,6 +210,18 @@ impl History for EmbeddedHistory {
     fn head(&self, room: &RoomName) -> PortFuture<Result<Position, StoreError>> {
         let (shared, room) = (Arc::clone(&self.shared), room.clone());
         Box::pin(async move { shared.ask(&room, Job::Head).await })
+    }
+
+    fn peek(&self, room: &RoomName) -> PortFuture<Result<Option<Position>, StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        let pushed = self.shared.jobs.push(Job::Head(room.clone(), reply), 0);
+        let refused = pushed.err().map(|(_, refused)| refusal(refused));
+        Box::pin(async move {
+            match refused {
+                Some(e) => Err(e),
+                None => answer.await.map_err(|_| StoreError::Closed)?,
+            }
+        })
     }
 
     fn read(

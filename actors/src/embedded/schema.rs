@@ -8,6 +8,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::sessions;
+
 /// The name of the file inside the data directory.
 pub const FILE_NAME: &str = "history.sqlite3";
 /// The name of the file whose lock says that a process uses the directory.
@@ -21,7 +23,8 @@ const APPLICATION_ID: i64 = 0x4855_4242;
 /// [`key_of`]): rows of a room lie together and an insert needs no second index.
 /// `rooms.head` is exact only while a room has no messages; else the newest
 /// message says it, so that an append is one insert. `rooms.touched` likewise.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE rooms (
         id      INTEGER PRIMARY KEY,
         name    TEXT    NOT NULL UNIQUE,
@@ -45,7 +48,9 @@ const MIGRATIONS: [&str; 1] = ["
         PRIMARY KEY (room, user, key)
     ) WITHOUT ROWID;
     CREATE INDEX keys_at ON keys (at);
-"];
+",
+    sessions::SCHEMA,
+];
 
 /// Bits of an offset inside a message's key.
 const OFFSET_BITS: u32 = 40;

@@ -23,6 +23,7 @@ use super::{
     rooms::{self, Rooms},
     rows,
     schema::{self, DirectoryLock, MAX_OFFSET, key_of},
+    sessions::{self, Sessions},
     sweep::Sweep,
 };
 use crate::{
@@ -42,6 +43,8 @@ pub(super) enum Command {
     Append(Box<Pending>),
     /// To make a room that the readers do not know, and where it stands.
     Ensure(RoomName, Option<Result<Position, StoreError>>, EnsureReply),
+    /// To keep something of a session.
+    Session(Box<sessions::Pending>),
     /// To go wrong.
     #[cfg(test)]
     Fault(Fault),
@@ -106,6 +109,7 @@ pub(super) struct Writer {
     pub readers: Vec<JoinHandle<()>>,
     pub rooms: Rooms,
     pub sweep: Sweep,
+    pub sessions: Sessions,
     pub log: Occasionally,
     #[cfg(test)]
     pub fault: Option<Fault>,
@@ -211,6 +215,13 @@ impl Writer {
                     // Whoever asked may be gone.
                     let _ = reply.send(result);
                 }
+                Command::Session(pending) => {
+                    let result = match &error {
+                        Some(error) => Err(error.clone()),
+                        None => pending.outcome.ok_or_else(lost),
+                    };
+                    let _ = pending.reply.send(result);
+                }
                 #[cfg(test)]
                 Command::Fault(_) => {}
             }
@@ -221,7 +232,7 @@ impl Writer {
     fn transaction(&mut self, batch: &mut [Command]) -> Result<Work, Failure> {
         let before = |e: rusqlite::Error| Failure::Before(e.to_string());
         self.reopen_if_needed().map_err(Failure::Before)?;
-        let Self { db: Some(db), rooms, config, .. } = self else {
+        let Self { db: Some(db), rooms, config, sessions, .. } = self else {
             return Err(Failure::Before("the file is not open".into()));
         };
         #[cfg(test)]
@@ -243,7 +254,7 @@ impl Writer {
         let applied = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
             assert!(!matches!(fault, Some(Fault::Panic)), "as the test wants");
-            apply(db, rooms, config, batch, now)
+            apply(db, rooms, sessions, config, batch, now)
         }));
         let work = applied
             .unwrap_or_else(|_| Err("the store panicked; see the log".into()))
@@ -264,6 +275,7 @@ impl Writer {
     /// batch has succeeded; if not, its offsets are given out again.
     fn recover(&mut self, failure: Failure, batch: &[Command]) -> Result<Work, String> {
         self.rooms.forget();
+        self.sessions.forget();
         self.roll_back();
         let (reason, work) = match failure {
             Failure::Before(reason) => return Err(reason),
@@ -310,12 +322,13 @@ impl Writer {
     fn sweep(&mut self) -> Duration {
         let slice = |this: &mut Self| -> Result<Duration, String> {
             this.reopen_if_needed()?;
-            let Self { db: Some(db), rooms, config, sweep, .. } = this else {
+            let Self { db: Some(db), rooms, config, sweep, sessions, .. } = this else {
                 return Err("the file is not open".into());
             };
             let now = this.clock.now();
             execute(db, "BEGIN IMMEDIATE").map_err(|e| e.to_string())?;
-            let wait = sweep.slice(db, rooms, config, now).map_err(|e| e.to_string())?;
+            let rooms = sweep.slice(db, rooms, config, now).map_err(|e| e.to_string())?;
+            let wait = sessions.slice(db, now).map_err(|e| e.to_string())?.min(rooms);
             execute(db, "COMMIT").map_err(|e| e.to_string())?;
             Ok(wait)
         };
@@ -323,6 +336,7 @@ impl Writer {
         swept.unwrap_or_else(|_| Err("the store panicked; see the log".into())).unwrap_or_else(
             |reason| {
                 self.rooms.forget();
+                self.sessions.forget();
                 self.roll_back();
                 self.complain(&reason, 0);
                 Duration::from_secs(1)
@@ -355,6 +369,7 @@ fn guarded(what: &str, f: impl FnOnce()) {
 fn apply(
     db: &Connection,
     rooms: &mut Rooms,
+    sessions: &mut Sessions,
     config: &HistoryConfig,
     batch: &mut [Command],
     now: u64,
@@ -372,6 +387,10 @@ fn apply(
             Command::Ensure(name, outcome, _) => {
                 let room = rooms.get_or_make(db, config, name, now).map_err(failed)?;
                 *outcome = Some(room.map(|r| r.position()).ok_or(StoreError::TooManyRooms));
+                continue;
+            }
+            Command::Session(pending) => {
+                sessions.apply(db, pending, now).map_err(failed)?;
                 continue;
             }
             #[cfg(test)]

@@ -24,7 +24,8 @@ use super::{
 use crate::{
     messages::{MembersPage, PresenceUpdate},
     ports::{Page, Range, StoreError},
-    session::SessionHandle,
+    session::{SessionHandle, marks::is_from},
+    session_store::Base,
     shared::Shared,
 };
 
@@ -47,11 +48,11 @@ const UNKNOWN: Position = Position { epoch: Epoch(0), offset: 0 };
 const MAX_ROUNDS: usize = 1000;
 
 /// One membership on its way to hearing the room.
-struct Seat {
-    session: Arc<SessionHandle>,
-    room: RoomName,
+pub(super) struct Seat {
+    pub session: Arc<SessionHandle>,
+    pub room: RoomName,
     /// Which joining it belongs to: one that was left meanwhile goes no further.
-    ticket: u64,
+    pub ticket: u64,
 }
 
 impl RoomServer {
@@ -109,8 +110,9 @@ impl RoomServer {
             poll_fn(|cx| outbound.poll_below(1, cx.waker())).await;
             (start, page)
         };
+        let fresh = since.is_none();
         ctx.spawn(prepare.into_actor(self).map(move |(start, page), act, ctx| {
-            act.contained(ctx, |act, ctx| act.joined(seat, start, page, &reply, ctx));
+            act.contained(ctx, |act, ctx| act.found(seat, start, fresh, page, reply, ctx));
         }));
     }
 
@@ -137,6 +139,71 @@ impl RoomServer {
         self.table.ticket(&seat.room, seat.session.id) == Some(seat.ticket)
     }
 
+    /// It is known where the member begins: the session store is told before the
+    /// client, so that no client knows of a membership that would not survive.
+    fn found(
+        &mut self,
+        seat: Seat,
+        start: Start,
+        fresh: bool,
+        page: MembersPage,
+        reply: ReplyId,
+        ctx: &mut Context<Self>,
+    ) {
+        if !self.holds(&seat) {
+            return seat.session.reply(&reply, &Err(gone()));
+        }
+        if matches!(start, Start::Refused) {
+            let e = HubError::unavailable("Redis is away, so the room cannot be joined; try again");
+            return self.refuse_join(&seat, &reply, e);
+        }
+        self.openings.remove(&seat.room);
+        let start = match start {
+            Start::Here => {
+                let position = self.table.room(&seat.room).and_then(|r| r.position);
+                let position = position.unwrap_or(UNKNOWN);
+                Start::At { position, recovered: false, messages: vec![], more: false }
+            }
+            at => at,
+        };
+        let Start::At { position, .. } = start else { return };
+        let (Some(keeping), Some(store)) = (&seat.session.keeping, &self.shared.sessions) else {
+            return self.joined(seat, start, page, &reply, ctx);
+        };
+        // With `since` there is something in `joined` that counts only once it is seen.
+        let known = fresh && position != UNKNOWN;
+        let base = if known { Base::At(position) } else { Base::Unknown };
+        let kept = keeping.enter(&seat.room, base);
+        let keep = store.join(seat.session.id, keeping.owner, kept);
+        ctx.spawn(keep.into_actor(self).map(move |kept, act, ctx| {
+            act.contained(ctx, |act, ctx| {
+                let marks = seat.session.keeping.as_ref().and_then(|keeping| keeping.marks());
+                match (kept, marks) {
+                    // A JSON client names its rooms when it comes back.
+                    (Err(e), Some(_)) => act.refuse_join(&seat, &reply, e.into()),
+                    (_, Some(marks)) if !known && position != UNKNOWN => {
+                        marks.lock().set(&seat.room, position);
+                        act.joined(seat, start, page, &reply, ctx);
+                    }
+                    _ => act.joined(seat, start, page, &reply, ctx),
+                }
+            });
+        }));
+    }
+
+    /// Undoes a join that the session store does not take.
+    fn refuse_join(&mut self, seat: &Seat, reply: &ReplyId, e: HubError) {
+        if self.holds(seat) {
+            if let Some(keeping) = &seat.session.keeping {
+                keeping.leave(&seat.room);
+            }
+            self.exit(&seat.room, &seat.session);
+            let left = PresenceUpdate::MemberLeft(seat.session.clone(), seat.room.clone());
+            self.shared.tell_tracker(left);
+        }
+        seat.session.reply(reply, &Err(e));
+    }
+
     fn joined(
         &mut self,
         seat: Seat,
@@ -148,21 +215,6 @@ impl RoomServer {
         if !self.holds(&seat) {
             return seat.session.reply(reply, &Err(gone()));
         }
-        if matches!(start, Start::Refused) {
-            self.exit(&seat.room, &seat.session);
-            self.shared.tell_tracker(PresenceUpdate::MemberLeft(seat.session.clone(), seat.room));
-            let e = HubError::unavailable("Redis is away, so the room cannot be joined; try again");
-            return seat.session.reply(reply, &Err(e));
-        }
-        self.openings.remove(&seat.room);
-        let start = match start {
-            Start::Here => {
-                let position = self.table.room(&seat.room).and_then(|r| r.position);
-                let position = position.unwrap_or(UNKNOWN);
-                Start::At { position, recovered: false, messages: vec![], more: false }
-            }
-            at => at,
-        };
         self.tell_joined(&seat, &start, page, reply);
         let Start::At { position, more, .. } = start else { return };
         if more {
@@ -175,7 +227,7 @@ impl RoomServer {
     fn tell_joined(&self, seat: &Seat, start: &Start, page: MembersPage, reply: &ReplyId) {
         let Start::At { position, recovered, messages, .. } = start else { return };
         let (position, recovered) = (*position, *recovered);
-        seat.session.tell(&Event::Joined(Joined {
+        seat.session.tell_at(&Event::Joined(Joined {
             room: seat.room.clone(),
             position,
             members: page.members.into(),
@@ -206,25 +258,52 @@ impl RoomServer {
 
     /// Lets a member hear the room that has everything up to a position, or reads
     /// on if the room is further.
-    fn go_live(&mut self, seat: Seat, have: Position, round: usize, ctx: &mut Context<Self>) {
+    pub(super) fn go_live(
+        &mut self,
+        seat: Seat,
+        have: Position,
+        round: usize,
+        ctx: &mut Context<Self>,
+    ) {
         if !self.holds(&seat) {
-            return;
+            return self.restore_next(seat.session.id, ctx);
         }
         if round >= MAX_ROUNDS {
             return seat.session.close(CloseCode::HubFailure);
         }
-        let caught_up = (have != UNKNOWN).then_some(have);
-        match self.table.go_live(&seat.room, seat.session.id, caught_up) {
+        if have == UNKNOWN {
+            return self.go_live_anywhere(seat, ctx);
+        }
+        match self.table.go_live(&seat.room, seat.session.id, Some(have)) {
             GoLive::Live(bridge) => {
                 self.send(&seat.session, bridge);
-                self.release(seat.session.id, &seat.room, ctx);
+                self.is_live(&seat, ctx);
             }
             GoLive::Behind => self.read_on(seat, have, round + 1, ctx),
-            GoLive::Gone => {}
+            GoLive::Gone => self.restore_next(seat.session.id, ctx),
         }
     }
 
-    fn read_on(&mut self, seat: Seat, have: Position, round: usize, ctx: &mut Context<Self>) {
+    /// Lets a member hear the room from wherever it stands.
+    pub(super) fn go_live_anywhere(&mut self, seat: Seat, ctx: &mut Context<Self>) {
+        if self.holds(&seat) {
+            self.table.go_live(&seat.room, seat.session.id, None);
+        }
+        self.is_live(&seat, ctx);
+    }
+
+    fn is_live(&mut self, seat: &Seat, ctx: &mut Context<Self>) {
+        self.release(seat.session.id, &seat.room, ctx);
+        self.restore_next(seat.session.id, ctx);
+    }
+
+    pub(super) fn read_on(
+        &mut self,
+        seat: Seat,
+        have: Position,
+        round: usize,
+        ctx: &mut Context<Self>,
+    ) {
         let outbound = seat.session.connection.outbound.clone();
         let (history, asked) = (self.shared.history.clone(), seat.room.clone());
         let max_bytes = self.shared.page_bytes();
@@ -247,7 +326,7 @@ impl RoomServer {
         ctx: &mut Context<Self>,
     ) {
         if !self.holds(&seat) {
-            return;
+            return self.restore_next(seat.session.id, ctx);
         }
         let page = self.page(page, "catching up", &seat.room);
         let reaches =
@@ -268,11 +347,13 @@ impl RoomServer {
 
     fn send(&self, session: &Arc<SessionHandle>, records: Vec<Arc<Stored>>) {
         for record in records {
+            let own = record.record.user.as_ref() == Some(&session.user)
+                && is_from(record.record.id, session.id);
             let event = Event::Stored(record);
             let mut renderer = self.shared.renderer(&event);
             debug_assert_eq!(renderer.class, CATCH_UP);
             let mut tally = Tally::default();
-            tally.push(&mut renderer, session, None);
+            tally.push(&mut renderer, session, own.then_some(session.id));
             tally.count(&self.shared);
         }
     }

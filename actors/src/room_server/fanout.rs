@@ -36,8 +36,18 @@ impl Tally {
         } else {
             Copy::Others
         };
+        let marks = session.keeping.as_ref().and_then(|keeping| keeping.marks());
+        // Also of what is not shown to it: it must not come as missed later.
+        let tail = renderer
+            .stored()
+            .zip(marks)
+            .and_then(|(stored, marks)| marks.lock().advance(&stored.record.room, stored.position));
         let Some(frame) = renderer.frame(session.format, copy) else { return };
-        match session.connection.outbound.push(frame, class) {
+        let pushed = match tail {
+            None => session.connection.outbound.push(frame, class),
+            Some(tail) => session.connection.outbound.push(&frame.with_tail(&tail), class),
+        };
+        match pushed {
             Pushed::Queued => self.delivered += 1,
             Pushed::Conflated => {
                 self.delivered += 1;

@@ -7,6 +7,7 @@ mod fanout;
 pub mod look;
 mod members;
 mod origins;
+mod restore;
 pub mod table;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-use actix::{Actor, AsyncContext, Context, Handler};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use hubbub_protocol::{
     close::CloseCode,
     error::{ErrorCode, HubError},
@@ -29,15 +30,16 @@ use hubbub_protocol::{
 };
 
 use self::{
+    catchup::Seat,
     fanout::Tally,
     origins::Origins,
     table::{Accept, Joining, RoomTable},
 };
 use crate::{
     contain::contain,
-    messages::{GetSessions, PresenceUpdate, RoomDelivery, RoomRequest},
+    messages::{GetSessions, PresenceUpdate, Replace, RoomDelivery, RoomRequest},
     ports::{Append, Audience, Broadcast, IdempotencyKey, Opening},
-    session::SessionHandle,
+    session::{SessionHandle, marks::message_id},
     shared::Shared,
 };
 
@@ -57,6 +59,8 @@ pub struct RoomServer {
     held_count: usize,
     /// Rooms that this node does not hear yet.
     openings: HashMap<RoomName, Opening>,
+    /// Sessions that come back, and the rooms they do not hear yet.
+    restoring: HashMap<SessionId, restore::Waiting>,
     /// Who sent what is on its way through the store.
     origins: Origins,
 }
@@ -81,6 +85,7 @@ impl RoomServer {
                 held: HashMap::new(),
                 held_count: 0,
                 openings: HashMap::new(),
+                restoring: HashMap::new(),
                 origins: Origins::default(),
             }
         })
@@ -89,12 +94,18 @@ impl RoomServer {
     fn request(&mut self, request: RoomRequest, ctx: &mut Context<Self>) {
         let Some(request) = self.hold(request) else { return };
         match request {
-            RoomRequest::Attach(session) => self.attach(session),
+            RoomRequest::Attach(session) => self.attach(session, ctx),
             RoomRequest::Detach(session) => self.detach(&session),
             RoomRequest::Join { session, room, since, reply } => {
                 self.join(session, room, since, reply, ctx);
             }
-            RoomRequest::Leave { session, room, reply } => self.leave(&session, &room, &reply),
+            RoomRequest::Restore { session, rooms } => {
+                if !self.sessions.contains_key(&session.id) {
+                    self.admit(session.clone());
+                }
+                self.restore(&session, rooms, ctx);
+            }
+            RoomRequest::Leave { session, room, reply } => self.leave(session, room, reply, ctx),
             RoomRequest::Publish { session, room, body, key, reply, taken } => {
                 self.publish(session, room, body, key, reply, taken);
             }
@@ -152,12 +163,21 @@ impl RoomServer {
         }
     }
 
-    fn attach(&mut self, session: Arc<SessionHandle>) {
-        let personal = RoomName::personal(&session.user);
-        self.enter(&personal, &session);
-        // What is stored from now on comes, if late: nothing is read that it must follow.
-        self.openings.remove(&personal);
-        self.table.go_live(&personal, session.id, None);
+    fn attach(&mut self, session: Arc<SessionHandle>, ctx: &mut Context<Self>) {
+        let room = RoomName::personal(&session.user);
+        self.enter(&room, &session);
+        if session.keeping.is_some() {
+            let ticket = self.table.ticket(&room, session.id).unwrap_or_default();
+            self.open_personal(Seat { session: session.clone(), room, ticket }, ctx);
+        } else {
+            // What is stored from now on comes, if late: nothing is read that it must follow.
+            self.openings.remove(&room);
+            self.table.go_live(&room, session.id, None);
+        }
+        self.admit(session);
+    }
+
+    fn admit(&mut self, session: Arc<SessionHandle>) {
         if self.shared.format(session.format).hears_everybody() {
             let everybody = RoomName::everybody();
             self.enter(&everybody, &session);
@@ -170,9 +190,13 @@ impl RoomServer {
     }
 
     fn detach(&mut self, session: &Arc<SessionHandle>) {
-        if self.sessions.remove(&session.id).is_none() {
+        // A newer connection may have taken the session over.
+        if !self.sessions.get(&session.id).is_some_and(|held| Arc::ptr_eq(held, session)) {
             return;
         }
+        self.sessions.remove(&session.id);
+        self.restoring.remove(&session.id);
+        self.let_go(session);
         let rooms = session.rooms();
         for room in &rooms {
             self.exit(room, session);
@@ -226,15 +250,47 @@ impl RoomServer {
         }
     }
 
-    fn leave(&mut self, session: &Arc<SessionHandle>, room: &RoomName, reply: &ReplyId) {
-        if !self.table.is_member(room, session.id) || room.is_reserved() {
+    /// Tells the store how a session ended: whether it can come back.
+    fn let_go(&self, session: &SessionHandle) {
+        let (Some(keeping), Some(store)) = (&session.keeping, &self.shared.sessions) else {
+            return;
+        };
+        let closing = session.connection.outbound.closing();
+        let over = keeping.is_over() || closing.is_some_and(|code| !code.reconnect());
+        // In order with what comes later; nobody waits for it.
+        drop(if over {
+            store.ended(session.id, keeping.owner)
+        } else {
+            store.lost(session.id, keeping.owner)
+        });
+    }
+
+    fn leave(
+        &mut self,
+        session: Arc<SessionHandle>,
+        room: RoomName,
+        reply: ReplyId,
+        ctx: &mut Context<Self>,
+    ) {
+        if !self.table.is_member(&room, session.id) || room.is_reserved() {
             let e = HubError::new(ErrorCode::NotAMember, "the session is not in this room");
-            return session.reply(reply, &Err(e));
+            return session.reply(&reply, &Err(e));
         }
-        self.exit(room, session);
+        self.exit(&room, &session);
         self.shared.tell_tracker(PresenceUpdate::MemberLeft(session.clone(), room.clone()));
-        session.tell(&Event::Left(Left { room: room.clone() }));
-        session.reply(reply, &Ok(Reply::Done));
+        let told = move |session: &SessionHandle, room: RoomName| {
+            session.tell_at(&Event::Left(Left { room }));
+            session.reply(&reply, &Ok(Reply::Done));
+        };
+        match (&session.keeping, &self.shared.sessions) {
+            (Some(keeping), Some(store)) => {
+                keeping.leave(&room);
+                let left = store.leave(session.id, keeping.owner, &room);
+                // A client that was told so does not come back into the room.
+                ctx.spawn(left.into_actor(self).map(move |_, _, _| told(&session, room)));
+            }
+            _ => told(&session, room),
+        }
     }
 
     fn publish(
@@ -257,8 +313,13 @@ impl RoomServer {
             return session.reply(&reply, &Err(e));
         }
         self.shared.metrics.publishes.inc();
+        let format = self.shared.format(session.format);
         let record = Record {
-            id: MessageId(uuid::Uuid::now_v7()),
+            id: if format.distinguishes_sender() {
+                message_id(session.id)
+            } else {
+                MessageId(uuid::Uuid::now_v7())
+            },
             room,
             user: Some(session.user.clone()),
             username: session.username.clone(),
@@ -266,7 +327,6 @@ impl RoomServer {
             body,
         };
         let key = key.map(|key| IdempotencyKey { user: record.user.clone(), key });
-        let format = self.shared.format(session.format);
         if format.distinguishes_sender() {
             self.origins.note(record.id, session.id);
         }
@@ -343,8 +403,10 @@ impl RoomServer {
         match &broadcast.to {
             Audience::Room(room) => {
                 let members = self.table.room(room).map(|r| &r.members);
+                // What is told to a user alone needs no catching up.
+                let personal = room.is_reserved();
                 for (_, member) in members.into_iter().flat_map(|m| m.iter()) {
-                    if member.live && wanted(&member.who) {
+                    if (member.live || personal) && wanted(&member.who) {
                         tally.push(&mut renderer, &member.who, origin);
                     }
                 }
@@ -482,6 +544,16 @@ impl Handler<RoomDelivery> for RoomServer {
         if done.is_none() {
             self.rebuild(ctx);
         }
+    }
+}
+
+impl Handler<Replace> for RoomServer {
+    type Result = ();
+
+    fn handle(&mut self, replace: Replace, _: &mut Self::Context) {
+        let Some(session) = self.sessions.get(&replace.session).cloned() else { return };
+        session.close(CloseCode::Replaced);
+        self.detach(&session);
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) trait FrameHandler: Unpin + 'static {
     fn text(&mut self, text: ByteString) -> Option<Wait>;
     /// Binary data; as a text.
     fn binary(&mut self, data: Bytes) -> Option<Wait>;
+    /// The client said that it is done.
+    fn done(&self) {}
     /// What was waited for is over; the rest of the batch it was part of, as a text.
     fn go_on(&mut self) -> Option<Wait>;
 }
@@ -128,6 +130,9 @@ impl<H: FrameHandler> Reader<H> {
             }
             Message::Pong(_) | Message::Nop => Ok(None),
             Message::Close(reason) => {
+                if reason.as_ref().is_some_and(|r| r.code == ws::CloseCode::Normal) {
+                    self.handler.done();
+                }
                 // The handshake ends with the client's own code (RFC 6455, 5.5.1).
                 outbound.answer_close(reason.map(|r| r.code.into()));
                 return ctx.stop();

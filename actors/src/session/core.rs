@@ -14,12 +14,16 @@ use hubbub_protocol::{
 use super::{
     Connection, Identity, SessionHandle, Wire, WorkerLink,
     dispatch::{Outcome, Wait},
+    keeping::{self, Keeping},
+    marks::Marks,
     rate::Rate,
+    restore::From,
 };
 use crate::{
     frame::Frame,
     messages::{RoomRequest, Watch},
     outbound::{Class, Outbound},
+    session_store::{KeptIdentity, Owner},
     shared::Shared,
 };
 
@@ -39,6 +43,22 @@ pub struct SessionCore {
     pub(super) open: Option<Arc<SessionHandle>>,
     /// The room in which the client was last said to type.
     pub(super) typing: Option<RoomName>,
+    /// What proves, with the id, that a client is this session's.
+    secret: u64,
+}
+
+/// A session that goes on.
+pub(super) struct Restored {
+    /// Its id.
+    pub id: SessionId,
+    /// As it was kept.
+    pub secret: u64,
+    /// Under which it was taken over.
+    pub owner: Owner,
+    /// Where it stands.
+    pub marks: Marks,
+    /// Its rooms, and from where on it hears them.
+    pub rooms: Vec<(RoomName, From)>,
 }
 
 impl SessionCore {
@@ -60,6 +80,7 @@ impl SessionCore {
             batched: None,
             open: None,
             typing: None,
+            secret: rand::random(),
         }
     }
 
@@ -78,7 +99,7 @@ impl SessionCore {
     /// Opens the session for who a token names, or tells why not and closes. The
     /// future, if there is one, is to be waited for first.
     pub(super) fn open_or_close(&mut self, identity: Identity, reply: &ReplyId) -> Option<Wait> {
-        match self.open(identity, |_| {}) {
+        match self.open(identity) {
             Ok(wait) => wait,
             Err(e) => {
                 let code = match e.code {
@@ -92,13 +113,48 @@ impl SessionCore {
         }
     }
 
-    /// Opens the session for who a token names. `greet` may tell the client so
-    /// before anything else reaches it. The rooms of the vocabulary are joined by
+    /// Opens the session for who a token names. The rooms of the vocabulary are joined by
     /// themselves; the future, if there is one, is to be waited for first.
-    pub(super) fn open(
+    pub(super) fn open(&mut self, identity: Identity) -> Outcome {
+        self.open_with(identity, None, |_| {})
+    }
+
+    /// The private id for connection state recovery; none if the session is not kept.
+    pub(super) fn pid(&self) -> Option<String> {
+        let recoverable =
+            self.shared.sessions.is_some() && self.shared.format(self.format).has_offsets();
+        recoverable.then(|| keeping::pid(self.id, self.secret))
+    }
+
+    /// What it has to do with the session store from now on.
+    fn keep(&self, identity: &Identity) -> Option<Box<Keeping>> {
+        let store = self.shared.sessions.as_ref()?;
+        let format = self.shared.format(self.format);
+        let owner = Owner::fresh();
+        let wire: Box<str> = match &self.connection.wire {
+            Wire::Json | Wire::Engine => "json".into(),
+            Wire::Namespace { lease } => (&*lease.namespace()).into(),
+        };
+        let identity = KeptIdentity {
+            id: self.id,
+            user: identity.user.clone(),
+            secret: self.secret,
+            wire,
+            vocabulary: format.vocabulary().into(),
+        };
+        // In order with what comes later; a session that could not be kept is not
+        // recovered.
+        drop(store.open(identity, owner));
+        Some(Keeping::new(owner, format.has_offsets().then(|| Marks::new(self.id))))
+    }
+
+    /// The same; or a session goes on that has been here before. `greet` may tell the
+    /// client so before anything else reaches it.
+    pub(super) fn open_with(
         &mut self,
         identity: Identity,
-        greet: impl FnOnce(&SessionHandle),
+        restored: Option<Restored>,
+        greet: impl FnOnce(&Self),
     ) -> Outcome {
         if self.shared.is_banned(&identity.user) {
             let why = "an operator has sent this user away";
@@ -109,6 +165,15 @@ impl SessionCore {
             return Err(HubError::unavailable(why));
         }
         self.accept(&identity);
+        let mut rooms = None;
+        let keeping = match restored {
+            None => self.keep(&identity),
+            Some(restored) => {
+                (self.id, self.secret) = (restored.id, restored.secret);
+                rooms = Some(restored.rooms);
+                Some(Keeping::new(restored.owner, Some(restored.marks)))
+            }
+        };
         let handle = Arc::new(SessionHandle::new(
             self.id,
             &identity,
@@ -116,15 +181,24 @@ impl SessionCore {
             self.worker.index,
             self.connection.clone(),
             self.shared.clone(),
+            keeping,
         ));
         log::info!(
             session:% = handle.id, user:% = handle.user, ip:% = self.peer(), worker = self.worker.index,
-            wire = self.shared.format(self.format).name();
+            wire = self.shared.format(self.format).name(), recovered = rooms.is_some();
             "session opened"
         );
-        greet(&handle);
-        self.worker.room_server.do_send(RoomRequest::Attach(handle.clone()));
+        greet(self);
         self.open = Some(handle.clone());
+        if let Some(rooms) = rooms {
+            for (room, _) in rooms.iter().filter(|(room, _)| !room.is_reserved()) {
+                // So that what the client sends next finds them.
+                handle.entered(room.clone());
+            }
+            self.worker.room_server.do_send(RoomRequest::Restore { session: handle, rooms });
+            return Ok(None);
+        }
+        self.worker.room_server.do_send(RoomRequest::Attach(handle.clone()));
         self.tell_authenticated(&handle);
         Ok(self.auto_join(&handle))
     }
@@ -152,6 +226,13 @@ impl SessionCore {
             node: self.shared.node.clone(),
             timestamp: self.shared.clock.timestamp(),
         }));
+    }
+
+    /// The client ended the session: it does not come back.
+    pub(super) fn end(self) {
+        if let Some(keeping) = self.open.as_ref().and_then(|handle| handle.keeping.as_ref()) {
+            keeping.end();
+        }
     }
 
     /// Answers with an error, also before there is a session.

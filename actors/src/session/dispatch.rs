@@ -98,6 +98,7 @@ impl SessionCore {
         match command {
             Command::Auth(_) | Command::Ping => {}
             Command::Join(join) => return self.join(handle, join, reply),
+            Command::Resume(resume) => return Ok(Some(self.resume(handle, resume, reply))),
             Command::Leave(leave) => {
                 let request = RoomRequest::Leave {
                     session: handle.clone(),

@@ -19,7 +19,10 @@ use hubbub_protocol::{
 };
 use parking_lot::Mutex;
 
-use super::heartbeat::{self, HeartbeatSettings};
+use super::{
+    heartbeat::{self, HeartbeatSettings},
+    keeping::Keeping,
+};
 use crate::{
     formats::FormatLease,
     frame::Frame,
@@ -243,6 +246,8 @@ pub struct SessionHandle {
     pub connection: Arc<Connection>,
     /// What everybody on the node shares.
     pub shared: Arc<Shared>,
+    /// What it has to do with the session store, if it is kept.
+    pub keeping: Option<Box<Keeping>>,
     unanswered: AtomicUsize,
     reading: AtomicUsize,
     rooms: Mutex<Vec<RoomName>>,
@@ -264,6 +269,7 @@ impl SessionHandle {
         worker: usize,
         connection: Arc<Connection>,
         shared: Arc<Shared>,
+        keeping: Option<Box<Keeping>>,
     ) -> Self {
         Self {
             id,
@@ -273,6 +279,7 @@ impl SessionHandle {
             worker,
             connection,
             shared,
+            keeping,
             unanswered: AtomicUsize::new(0),
             reading: AtomicUsize::new(0),
             rooms: Mutex::default(),
@@ -384,6 +391,17 @@ impl SessionHandle {
         let word = self.refused.load(Ordering::Relaxed);
         let at = usize::try_from(word >> REFUSED_AT_BITS).ok()?.checked_sub(1)?;
         Some((*ErrorCode::ALL.get(at)?, word & ((1 << REFUSED_AT_BITS) - 1)))
+    }
+
+    /// Tells something about the session itself, with where it stands.
+    pub fn tell_at(&self, event: &Event) {
+        let marks = self.keeping.as_ref().and_then(|keeping| keeping.marks());
+        let Some(tail) = marks.and_then(|marks| marks.lock().tail()) else {
+            return self.tell(event);
+        };
+        if let Some(payload) = self.shared.format(self.format).event_at(event, &tail) {
+            self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
+        }
     }
 
     /// Tells something about the session itself.

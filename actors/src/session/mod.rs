@@ -10,7 +10,8 @@
 //! | [`plain`] | a WebSocket whose messages go to an application |
 //! | `context` | the actor that reads WebSocket frames |
 //! | `handle` | what the rest of the hub holds of a session |
-//! | [`heartbeat`], `rate`, `fragments` | pure |
+//! | [`keeping`], `restore`, `resuming` | what survives the connection, and how it comes back |
+//! | [`heartbeat`], [`marks`], `rate`, `fragments` | pure |
 
 mod context;
 mod core;
@@ -20,8 +21,12 @@ pub mod engine;
 mod fragments;
 mod handle;
 pub mod heartbeat;
+pub mod keeping;
+pub mod marks;
 pub mod plain;
 mod rate;
+mod restore;
+mod resuming;
 
 use std::{future::Future, sync::Arc, time::Instant};
 
@@ -37,6 +42,7 @@ pub use self::{
     engine::EngineSettings,
     handle::{Connection, Grants, Identity, SessionHandle, Wire},
     heartbeat::HeartbeatSettings,
+    restore::From,
 };
 use crate::{
     messages::{RoomRequest, Watch},
@@ -124,6 +130,12 @@ impl FrameHandler for Session {
     fn binary(&mut self, _: Bytes) -> Option<Wait> {
         self.core.connection.close(CloseCode::BadFrame);
         None
+    }
+
+    fn done(&self) {
+        if let Some(keeping) = self.core.open.as_ref().and_then(|open| open.keeping.as_ref()) {
+            keeping.end();
+        }
     }
 
     fn go_on(&mut self) -> Option<Wait> {

@@ -18,6 +18,7 @@ mod notification;
 mod presence;
 mod receipt;
 mod reply;
+mod resume;
 mod session;
 mod typing;
 
@@ -36,6 +37,7 @@ pub use notification::Notification;
 pub use presence::{PresenceChanged, SetPresence, Status};
 pub use receipt::{Read, Receipt, ReceiptStatus};
 pub use reply::Reply;
+pub use resume::{Resume, ResumedRoom};
 pub use session::{Authenticated, Closing, TokenExpiring};
 pub use typing::{SetTyping, Typing};
 
@@ -48,6 +50,8 @@ pub enum Command {
     Auth(Auth),
     /// Becomes a member of a room.
     Join(Join),
+    /// Goes on with what an earlier session had.
+    Resume(Resume),
     /// Stops being one.
     Leave(Leave),
     /// Publishes a message.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EventKind, Fields, Fieldset, Member};
+use super::{EventKind, Fields, Fieldset, Member, ResumedRoom};
 use crate::{
     id::{MessageId, RoomName},
     position::{Epoch, Position},
@@ -39,6 +39,13 @@ pub enum Reply {
         /// As in the `joined` event.
         recovered: bool,
     },
+    /// An earlier session goes on.
+    Resumed {
+        /// Whether everything that was missed follows, in every room.
+        recovered: bool,
+        /// Its rooms; none if it is not known (any more).
+        rooms: Vec<ResumedRoom>,
+    },
     /// A page of history.
     History {
         /// The room.
@@ -68,6 +75,7 @@ impl Reply {
     /// the answer is what was asked for; none where it would only confirm.
     pub fn standalone(&self) -> Option<&'static str> {
         match self {
+            Self::Resumed { .. } => Some("resumed"),
             Self::History { .. } => Some("history"),
             Self::Members { .. } => Some("members"),
             Self::Done | Self::Published { .. } | Self::Sent { .. } | Self::Joined { .. } => None,
@@ -99,6 +107,10 @@ impl Fieldset for Reply {
                 out.text("roomId", room.as_str());
                 place(out, position);
                 out.flag("recovered", *recovered);
+            }
+            Self::Resumed { recovered, rooms } => {
+                out.flag("recovered", *recovered);
+                out.list("rooms", &mut rooms.iter().map(|room| room as &dyn Fieldset));
             }
             Self::History { room, epoch, messages, has_more } => {
                 out.text("roomId", room.as_str());

@@ -253,6 +253,7 @@ fn reply_name(reply: &Reply) -> &'static str {
         Reply::Published { .. } => "published",
         Reply::Sent { .. } => "sent",
         Reply::Joined { .. } => "joined",
+        Reply::Resumed { .. } => "resumed",
         Reply::History { .. } => "history",
         Reply::Members { .. } => "members",
     }

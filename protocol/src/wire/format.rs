@@ -14,6 +14,7 @@ use crate::{
     error::HubError,
     event::{Event, Reply, ReplyId, Request},
     id::RoomName,
+    recovery,
     vocabulary::{Answer, Copy, Rendered, Vocabulary},
 };
 
@@ -36,6 +37,8 @@ pub enum Format {
         namespace: ByteString,
         /// The vocabulary; none for `hubbub`, which has a faster way.
         vocabulary: Option<Arc<Vocabulary>>,
+        /// Whether events carry the offsets of connection state recovery.
+        offsets: bool,
     },
 }
 
@@ -48,7 +51,24 @@ impl Format {
     /// The format of a Socket.IO namespace in a vocabulary; none for `hubbub`.
     pub fn socketio(namespace: ByteString, vocabulary: Option<Arc<Vocabulary>>) -> Self {
         let vocabulary = vocabulary.filter(|vocabulary| vocabulary.name() != "hubbub");
-        Self::SocketIo { namespace, vocabulary }
+        Self::SocketIo { namespace, vocabulary, offsets: false }
+    }
+
+    /// The same with offsets, for sessions that can be recovered: each stored event
+    /// ends with one more argument, its [offset](crate::recovery). An event that is
+    /// not stored and would end with a text gets a last argument `null`, since a
+    /// client takes every text at the end for an offset.
+    #[must_use]
+    pub fn with_offsets(mut self) -> Self {
+        if let Self::SocketIo { offsets, .. } = &mut self {
+            *offsets = true;
+        }
+        self
+    }
+
+    /// Whether events carry the offsets of connection state recovery.
+    pub fn has_offsets(&self) -> bool {
+        matches!(self, Self::SocketIo { offsets: true, .. })
     }
 
     /// The wire, as logs and metrics show it.
@@ -152,13 +172,27 @@ impl Format {
         match self {
             Self::Json => Some(json::event(event)),
             Self::JsonVocabulary(vocabulary) => vocabulary.encode_json(event, copy),
-            Self::SocketIo { namespace, vocabulary: None } => {
-                socketio::hubbub::event(namespace, event)
-            }
-            Self::SocketIo { namespace, vocabulary: Some(vocabulary) } => {
-                Some(packet(namespace, &vocabulary.encode(event, copy)?))
+            Self::SocketIo { namespace, vocabulary, offsets } => {
+                let mut packet = match vocabulary {
+                    None => socketio::hubbub::event(namespace, event)?,
+                    Some(vocabulary) => packet(namespace, &vocabulary.encode(event, copy)?),
+                };
+                if *offsets {
+                    write_offset(&mut packet, event);
+                }
+                Some(packet)
             }
         }
+    }
+
+    /// Writes an event about the session itself with where the session stands
+    /// (see [`crate::recovery::Tail`]) where events carry offsets.
+    pub fn event_at(&self, event: &Event, tail: &str) -> Option<Vec<u8>> {
+        let mut payload = self.event(event)?;
+        if self.has_offsets() && payload.ends_with(b"]") {
+            end_with(&mut payload, tail);
+        }
+        Some(payload)
     }
 
     /// Writes the answer to a request as the payload of one text frame; none if
@@ -167,10 +201,10 @@ impl Format {
         match self {
             Self::Json => json::reply(id, reply),
             Self::JsonVocabulary(vocabulary) => vocabulary.reply_json(id, reply),
-            Self::SocketIo { namespace, vocabulary: None } => {
+            Self::SocketIo { namespace, vocabulary: None, .. } => {
                 socketio::hubbub::reply(namespace, id, reply)
             }
-            Self::SocketIo { namespace, vocabulary: Some(vocabulary) } => {
+            Self::SocketIo { namespace, vocabulary: Some(vocabulary), .. } => {
                 Some(match (vocabulary.reply(id, reply)?, id) {
                     (Answer::Ack(args), ReplyId::SocketIo(id)) => {
                         let text =
@@ -189,4 +223,28 @@ impl Format {
 /// An event of a vocabulary as the payload of a frame.
 fn packet(namespace: &str, event: &Rendered) -> Vec<u8> {
     engine_frame(|out| write_event(out, namespace, &event.name, &event.args, None, 0)).into_bytes()
+}
+
+/// How a rendered event with an offset ends: what a session's own tail is put
+/// before.
+pub const OFFSET_END: &str = "\"]";
+
+/// Ends a rendered event with what keeps or guards the client's offset.
+fn write_offset(packet: &mut Vec<u8>, event: &Event) {
+    if let Event::Stored(stored) = event {
+        let mut own = String::with_capacity(40);
+        recovery::write_own(&mut own, &stored.record.room, stored.position);
+        end_with(packet, &own);
+    } else if packet.ends_with(OFFSET_END.as_bytes()) {
+        packet.pop();
+        packet.extend_from_slice(b",null]");
+    }
+}
+
+/// Puts one more text at the end of a rendered event.
+fn end_with(packet: &mut Vec<u8>, text: &str) {
+    packet.pop();
+    packet.extend_from_slice(b",\"");
+    packet.extend_from_slice(text.as_bytes());
+    packet.extend_from_slice(OFFSET_END.as_bytes());
 }

@@ -111,6 +111,7 @@ impl Node {
             policy: RoomPolicy::Open,
             history: Arc::new(history),
             cluster: None,
+            sessions: None,
             bus: relay.clone(),
             link: None,
             relay,

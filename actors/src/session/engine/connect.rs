@@ -18,6 +18,7 @@ use hubbub_protocol::{
 use super::{
     Engine, Joined, MAX_NAMESPACES, Member,
     app::{Accepted, App, ConnectRefused, Link, SocketLink},
+    recover::{Recovering, Ticket},
     vocabulary,
 };
 use crate::session::{
@@ -69,15 +70,8 @@ impl Engine {
         match vocabulary.and_then(|v| self.join(namespace.clone(), data, v)) {
             Ok(wait) => wait,
             Err(e) => {
-                let errors = &self.shared.metrics.errors;
-                errors.with_label_values(&[e.code.as_str()]).inc();
-                let data = format!(r#"{{"code":"{}"}}"#, e.code);
-                let refusal = engine_frame(|out| {
-                    let own = own.as_ref().map(|v| v.connect_error(&e, no_token));
-                    let message = own.unwrap_or(&e.message);
-                    socketio::write_connect_error(out, &namespace, message, Some(&data));
-                });
-                self.push(&refusal);
+                let own = own.as_ref().map(|v| v.connect_error(&e, no_token));
+                self.refuse(&namespace, &e, own);
                 None
             }
         }
@@ -105,7 +99,10 @@ impl Engine {
         // A namespace has no comma.
         let name = vocabulary.as_ref().map_or("", |vocabulary| vocabulary.name());
         let name = format!("{namespace},{name}");
-        let make = || Format::socketio(namespace.clone(), vocabulary.clone());
+        let make = || {
+            let format = Format::socketio(namespace.clone(), vocabulary.clone());
+            if shared.sessions.is_some() { format.with_offsets() } else { format }
+        };
         let lease = shared
             .formats
             .lease(&name, make)
@@ -119,26 +116,24 @@ impl Engine {
             now,
             if later { now + shared.settings.auth_timeout_ms } else { u64::MAX },
         ));
-        let mut core = SessionCore::new(shared.clone(), self.worker.clone(), connection, format);
-        let sid = core.id.to_string();
-        let greet = || {
+        let core = SessionCore::new(shared.clone(), self.worker.clone(), connection, format);
+        let Some(identity) = identity else {
             self.push(&engine_frame(|out| {
-                socketio::write_connected(out, &namespace, &sid, None);
+                let pid = core.pid();
+                socketio::write_connected(out, &namespace, &core.id.to_string(), pid.as_deref());
             }));
+            core.watch();
+            self.seat(namespace, core);
+            return Ok(None);
         };
-        let wait = match identity {
-            Some(identity) => core.open(identity, |_| greet())?,
-            None => {
-                greet();
-                core.watch();
-                None
+        match Ticket::read(data).filter(|_| shared.sessions.is_some()) {
+            Some(ticket) => {
+                let found = Arc::default();
+                let recovering = Recovering { namespace, core, identity, vocabulary, found };
+                Ok(Some(self.recover(ticket, recovering)))
             }
-        };
-        self.connection.authenticated(None);
-        // Most connections join one, and each place is large.
-        self.joined.reserve_exact(1);
-        self.joined.push(Joined { namespace, member: Member::Session(core) });
-        Ok(wait)
+            None => self.admit(namespace, core, identity, None),
+        }
     }
 
     /// Asks the application.

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `connect` | who may join which namespace |
 //! | [`app`] | what an embedder answers with instead |
+//! | `recover` | a session that comes back |
 //! | [`polling`] | the actor of a connection while it polls |
 //! | [`registry`] | where the connection of a sid is |
 //! | [`seat`] | what a connection is counted by |
@@ -14,6 +15,7 @@
 pub mod app;
 mod connect;
 pub mod polling;
+mod recover;
 pub mod registry;
 pub mod seat;
 mod vocabulary;
@@ -39,6 +41,7 @@ use hubbub_protocol::{
 pub use self::vocabulary::Choices;
 use self::{
     app::{App, Link, MakeApp, SocketApp, SocketEvent},
+    recover::Recovering,
     registry::Registration,
 };
 use super::{
@@ -104,6 +107,8 @@ pub struct Engine {
     hello: Option<Box<Hello>>,
     reassembler: Reassembler,
     joined: Vec<Joined>,
+    /// A CONNECT that asks a session back, while that is looked for.
+    recovering: Option<Box<Recovering>>,
     /// How often it may join, leave and acknowledge; made when it does so again.
     control: Option<Rate>,
     registration: Registration,
@@ -147,6 +152,7 @@ impl Engine {
             hello: start.hello,
             reassembler: Reassembler::new(limits),
             joined: Vec::new(),
+            recovering: None,
             control: None,
             registration,
             shared: start.shared,
@@ -280,8 +286,9 @@ impl Engine {
             }
             (Body::Disconnect, Some(at)) => {
                 if self.may_control() {
-                    if let Member::App(mut app) = self.joined.swap_remove(at).member {
-                        app.left();
+                    match self.joined.swap_remove(at).member {
+                        Member::App(mut app) => app.left(),
+                        Member::Session(core) => core.end(),
                     }
                     self.left();
                 }
@@ -422,6 +429,9 @@ impl FrameHandler for Engine {
     }
 
     fn go_on(&mut self) -> Option<Wait> {
+        if let Some(recovering) = self.recovering.take() {
+            return self.recovered(*recovering);
+        }
         // Whatever waits, waits for one command of one session.
         self.joined.iter_mut().find_map(|joined| match &mut joined.member {
             Member::Session(core) => core.go_on(Instant::now()),

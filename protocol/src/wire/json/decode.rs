@@ -1,6 +1,6 @@
 //! JSON text to requests.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,9 +9,9 @@ use crate::{
     error::{ErrorCode, HubError},
     event::{
         Auth, Command, Direct, EventTarget, GetMembers, History, Join, Leave, Publish,
-        PublishEvent, Read, ReplyId, Request, SetPresence, SetTyping, Status,
+        PublishEvent, Read, ReplyId, Request, Resume, SetPresence, SetTyping, Status,
     },
-    id::{RoomName, UserId},
+    id::{RoomName, SessionId, UserId},
     limits::{
         DEFAULT_PAGE, MAX_BATCH, MAX_DEPTH, MAX_EVENT_NAME, MAX_KEY, MAX_MEMBERS_PAGE, MAX_PAGE,
         MAX_REQUEST_ID, MAX_USER_NAME,
@@ -52,6 +52,10 @@ struct Object<'a> {
     status: Raw<'a>,
     #[serde(borrow, default)]
     offset: Raw<'a>,
+    #[serde(borrow, default)]
+    session_id: Raw<'a>,
+    #[serde(borrow, default)]
+    positions: Raw<'a>,
     #[serde(borrow, default)]
     since: Raw<'a>,
     #[serde(borrow, default)]
@@ -137,6 +141,16 @@ fn command(o: &Object<'_>, batch_allowed: bool) -> Result<Command, HubError> {
     named(&kind, o, batch_allowed)
 }
 
+fn resume(o: &Object<'_>) -> Result<Resume, HubError> {
+    let session = text("sessionId", o.session_id)?.ok_or_else(|| missing("sessionId"))?;
+    let session = uuid::Uuid::try_parse(&session)
+        .map_err(|_| HubError::bad_request("`sessionId` must be the id of a session"))?;
+    let shape = "an object of {\"epoch\",\"offset\"} by room";
+    let positions: Option<HashMap<RoomName, Position>> = typed("positions", o.positions, shape)?;
+    let positions = positions.unwrap_or_default().into_iter().collect();
+    Ok(Resume { session: SessionId(session), positions })
+}
+
 /// The command of a name.
 fn named(kind: &str, o: &Object<'_>, batch_allowed: bool) -> Result<Command, HubError> {
     Ok(match kind {
@@ -145,6 +159,7 @@ fn named(kind: &str, o: &Object<'_>, batch_allowed: bool) -> Result<Command, Hub
             room: need_room(o)?,
             since: typed::<Position>("since", o.since, "{\"epoch\",\"offset\"}")?,
         }),
+        "resume" => Command::Resume(resume(o)?),
         "leave" | "leave_room" => Command::Leave(Leave { room: need_room(o)? }),
         "message" => Command::Publish(Publish {
             room: room(o)?,

@@ -1,0 +1,103 @@
+//! Members that come back with where they stand: room after room, so that what they
+//! missed needs no more room in their queue than one page.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use hubbub_protocol::{
+    id::{RoomName, SessionId},
+    position::Position,
+};
+use tokio::sync::oneshot;
+
+use super::{RoomServer, catchup::Seat, table::Joining};
+use crate::{
+    messages::PresenceUpdate,
+    session::{From, SessionHandle},
+    session_store::Base,
+};
+
+/// The rooms of a member that wait for their turn.
+pub(super) type Waiting = VecDeque<(Seat, From)>;
+
+impl RoomServer {
+    /// Makes an attached session a member of rooms again. It hears each from where it
+    /// stands on.
+    pub(super) fn restore(
+        &mut self,
+        session: &Arc<SessionHandle>,
+        rooms: Vec<(RoomName, From)>,
+        ctx: &mut Context<Self>,
+    ) {
+        let mut waiting = Waiting::new();
+        for (room, from) in rooms {
+            if self.enter(&room, session) == Joining::Already {
+                continue;
+            }
+            if !room.is_reserved() {
+                session.entered(room.clone());
+                // Nobody waits for the members.
+                let (answer, _) = oneshot::channel();
+                let (session, room) = (session.clone(), room.clone());
+                self.shared.tell_tracker(PresenceUpdate::MemberJoined { session, room, answer });
+            }
+            let ticket = self.table.ticket(&room, session.id).unwrap_or_default();
+            waiting.push_back((Seat { session: session.clone(), room, ticket }, from));
+        }
+        self.restoring.entry(session.id).or_default().append(&mut waiting);
+        self.restore_next(session.id, ctx);
+    }
+
+    /// A restored member hears one room: on with the next.
+    pub(super) fn restore_next(&mut self, session: SessionId, ctx: &mut Context<Self>) {
+        let Some(waiting) = self.restoring.get_mut(&session) else { return };
+        match waiting.pop_front() {
+            None => {
+                self.restoring.remove(&session);
+            }
+            Some((seat, From::At(position))) => self.read_on(seat, position, 0, ctx),
+            Some((seat, From::Start)) => self.begin_live(seat, ctx),
+        }
+    }
+
+    /// Lets a member hear a room whose history had not begun.
+    pub(super) fn begin_live(&mut self, seat: Seat, ctx: &mut Context<Self>) {
+        match self.table.room(&seat.room).and_then(|room| room.position) {
+            Some(at) => self.go_live(seat, Position { epoch: at.epoch, offset: 0 }, 0, ctx),
+            None => self.go_live_anywhere(seat, ctx),
+        }
+    }
+
+    /// A session that is kept begins to hear its personal room once the store knows
+    /// from where on.
+    pub(super) fn open_personal(&mut self, seat: Seat, ctx: &mut Context<Self>) {
+        let peek = self.shared.history.peek(&seat.room);
+        ctx.spawn(peek.into_actor(self).map(|peeked, act, ctx| {
+            act.contained(ctx, |act, ctx| {
+                let base = match peeked {
+                    Ok(Some(position)) => Base::At(position),
+                    Ok(None) => Base::Start,
+                    Err(_) => Base::Unknown,
+                };
+                act.keep_personal(seat, base, ctx);
+            });
+        }));
+    }
+
+    fn keep_personal(&mut self, seat: Seat, base: Base, ctx: &mut Context<Self>) {
+        let (Some(keeping), Some(store)) = (&seat.session.keeping, &self.shared.sessions) else {
+            return self.go_live_anywhere(seat, ctx);
+        };
+        let kept = keeping.enter(&seat.room, base);
+        let joined = store.join(seat.session.id, keeping.owner, kept);
+        ctx.spawn(joined.into_actor(self).map(move |_, act, ctx| {
+            // If it could not be kept, the store does not have the room, and the session
+            // is not recovered.
+            act.contained(ctx, |act, ctx| match base {
+                Base::At(position) => act.go_live(seat, position, 0, ctx),
+                Base::Start => act.begin_live(seat, ctx),
+                Base::Unknown => act.go_live_anywhere(seat, ctx),
+            });
+        }));
+    }
+}

@@ -1,0 +1,120 @@
+//! How a session comes back: it is taken from the store and from the connection it
+//! may still be on, its rooms are allowed anew, and the history must have everything
+//! that the client lacks. What cannot be proved is not recovered.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use hubbub_protocol::{
+    id::{RoomName, SessionId, UserId},
+    position::Position,
+};
+
+use super::{Grants, marks::Standing};
+use crate::{
+    messages::Replace,
+    ports::Range,
+    session_store::{KeptIdentity, KeptSession, Owner, SessionStore},
+    shared::{RoomPolicy, Shared},
+};
+
+/// A session taken over from the store. Unless somebody [keeps](Claim::keep) it, it is
+/// lost again when this is dropped.
+pub(super) struct Claim {
+    store: Arc<dyn SessionStore>,
+    id: SessionId,
+    /// Who has it now.
+    pub owner: Owner,
+    armed: bool,
+}
+
+impl Claim {
+    /// It is on a connection now, which sees to its end.
+    pub(super) fn keep(mut self) -> Owner {
+        self.armed = false;
+        self.owner
+    }
+
+    /// It cannot be recovered: nobody asks for it again.
+    pub(super) fn end(mut self) {
+        self.armed = false;
+        // In order with what comes later; nobody waits for it.
+        drop(self.store.ended(self.id, self.owner));
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.armed {
+            drop(self.store.lost(self.id, self.owner));
+        }
+    }
+}
+
+/// Takes a session over, if it is kept and is the client's. An older connection that
+/// it is on in this process is closed with 4409 and hears nothing any more.
+pub(super) async fn claim(
+    shared: &Shared,
+    id: SessionId,
+    is_the_clients: impl Fn(&KeptIdentity) -> bool,
+) -> Option<(Claim, KeptSession)> {
+    let store = shared.sessions.clone()?;
+    let failed = |e| log::warn!(session:% = id, error:% = e; "a session cannot be read");
+    let found = store.find(id).await.map_err(failed).ok()??;
+    if !is_the_clients(&found.identity) {
+        return None;
+    }
+    // Before it is asked for: whatever comes of it, it does not stay claimed.
+    let claim = Claim { store: store.clone(), id, owner: Owner::fresh(), armed: true };
+    let kept = store.claim(id, claim.owner).await.map_err(failed).ok()??;
+    let workers = shared.workers.read().clone();
+    let replaced = workers.iter().map(|worker| worker.send(Replace { session: id }));
+    join_all(replaced).await;
+    Some((claim, kept))
+}
+
+/// Whether a user may still be in a room. A personal room is its user's.
+pub(super) async fn may_be_in(
+    shared: &Shared,
+    user: &UserId,
+    grants: &Grants,
+    room: &RoomName,
+) -> bool {
+    if room.is_reserved() {
+        return *room == RoomName::personal(user);
+    }
+    match &shared.policy {
+        RoomPolicy::Open => true,
+        RoomPolicy::Claims => grants.may_join(room),
+        RoomPolicy::Webhook(webhook) => webhook.may_join(user, room, grants).await.unwrap_or(false),
+    }
+}
+
+/// From where a client that stands somewhere goes on; none if the history does not
+/// have everything since.
+pub(super) async fn covered(shared: &Shared, room: &RoomName, standing: Standing) -> Option<From> {
+    let failed =
+        |e| log::warn!(room:% = room, error:% = e; "reading history failed, not recovered");
+    let since = match standing {
+        Standing::At(position) => Some(position),
+        Standing::Start => None,
+    };
+    if since.is_none() && shared.history.peek(room).await.map_err(failed).ok()?.is_none() {
+        return Some(From::Start);
+    }
+    let after = since.map_or(0, |position| position.offset);
+    let page = shared.history.read(room, Range::After(after), 1).await.map_err(failed).ok()?;
+    let same = since.is_none_or(|since| since.epoch == page.head.epoch);
+    let whole = after <= page.head.offset && after.saturating_add(1) >= page.oldest;
+    let position = Position { epoch: page.head.epoch, offset: after };
+    (same && whole).then_some(From::At(position))
+}
+
+/// From where a restored member goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum From {
+    /// After a position.
+    At(Position),
+    /// From the beginning of a history that there is not yet.
+    Start,
+}

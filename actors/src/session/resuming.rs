@@ -1,0 +1,134 @@
+//! `resume` on the JSON wire: a new session takes the rooms of an earlier one, each
+//! from where its client says it stands.
+
+use std::{collections::HashMap, sync::Arc};
+
+use hubbub_protocol::{
+    error::ErrorCode,
+    event::{Reply, ReplyId, Resume, ResumedRoom},
+    id::RoomName,
+    limits::DEFAULT_PAGE,
+    position::Position,
+};
+
+use super::{
+    From, SessionHandle,
+    core::SessionCore,
+    dispatch::Wait,
+    marks::Standing,
+    restore::{claim, covered, may_be_in},
+};
+use crate::{messages::RoomRequest, ports::Range, session_store::Base, shared::Shared};
+
+impl SessionCore {
+    /// Takes over the rooms of an earlier session of the same user. Nothing more is
+    /// read until it is answered.
+    pub(super) fn resume(
+        &self,
+        handle: &Arc<SessionHandle>,
+        resume: Resume,
+        reply: &ReplyId,
+    ) -> Wait {
+        let (shared, worker) = (self.shared.clone(), self.worker.clone());
+        let (handle, reply) = (handle.clone(), reply.clone());
+        Box::pin(async move {
+            let (rooms, recovered) = take_over(&shared, &handle, resume).await;
+            let result = if recovered { "recovered" } else { "refused" };
+            shared.metrics.recoveries.with_label_values(&[result]).inc();
+            let entered: Vec<(RoomName, From)> = rooms
+                .iter()
+                .filter_map(|room| Some((room.room.clone(), From::At(room.position?))))
+                .collect();
+            for (room, _) in &entered {
+                handle.entered(room.clone());
+            }
+            // What was missed comes after the answer.
+            handle.reply(&reply, &Ok(Reply::Resumed { recovered, rooms }));
+            if !entered.is_empty() {
+                worker
+                    .room_server
+                    .do_send(RoomRequest::Restore { session: handle, rooms: entered });
+            }
+        })
+    }
+}
+
+async fn take_over(
+    shared: &Shared,
+    handle: &Arc<SessionHandle>,
+    resume: Resume,
+) -> (Vec<ResumedRoom>, bool) {
+    let claimed = claim(shared, resume.session, |kept| {
+        kept.id != handle.id && kept.user == handle.user && &*kept.wire == "json"
+    });
+    let Some((claim, kept)) = claimed.await else { return (Vec::new(), false) };
+    let positions: HashMap<RoomName, Position> = resume.positions.into_iter().collect();
+    let mut rooms = Vec::new();
+    // Of rooms that cannot be recovered, so much that the answer stays a page.
+    let mut bytes = shared.page_bytes();
+    for room in kept.rooms.into_iter().map(|kept| kept.room) {
+        if room.is_reserved() || handle.is_in(&room) {
+            continue;
+        }
+        let have = positions.get(&room).copied();
+        rooms.push(look(shared, handle, room, have, &mut bytes).await);
+    }
+    if let (Some(store), Some(keeping)) = (&shared.sessions, &handle.keeping) {
+        let entered = rooms.iter().filter(|room| room.position.is_some());
+        let last = entered
+            .map(|room| {
+                store.join(handle.id, keeping.owner, keeping.enter(&room.room, Base::Unknown))
+            })
+            .last();
+        if let Some(last) = last {
+            // The client names its rooms when it comes back: that it could not be kept
+            // is no reason to refuse.
+            let _ = last.await;
+        }
+    }
+    claim.end();
+    let recovered = rooms.iter().all(|room| room.recovered);
+    (rooms, recovered)
+}
+
+/// What becomes of one room.
+async fn look(
+    shared: &Shared,
+    handle: &SessionHandle,
+    room: RoomName,
+    have: Option<Position>,
+    bytes: &mut usize,
+) -> ResumedRoom {
+    let refused = |room, code| ResumedRoom {
+        room,
+        position: None,
+        recovered: false,
+        messages: Vec::new(),
+        refused: Some(code),
+    };
+    if !may_be_in(shared, &handle.user, &handle.grants(), &room).await {
+        return refused(room, ErrorCode::Forbidden);
+    }
+    if let Some(have) = have
+        && let Some(From::At(position)) = covered(shared, &room, Standing::At(have)).await
+    {
+        let position = Some(position);
+        return ResumedRoom { room, position, recovered: true, messages: vec![], refused: None };
+    }
+    match shared.history.read(&room, Range::Newest, DEFAULT_PAGE).await {
+        Err(_) => refused(room, ErrorCode::Unavailable),
+        Ok(page) => {
+            let page = page.fit(Range::Newest, *bytes);
+            let size: usize = page.records.iter().map(|stored| stored.record.wire_len()).sum();
+            let fits = size <= *bytes;
+            *bytes = bytes.saturating_sub(size);
+            ResumedRoom {
+                room,
+                position: Some(page.head),
+                recovered: false,
+                messages: if fits { page.records } else { Vec::new() },
+                refused: None,
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Sessions that come back with `resume`: nothing missing, nothing twice, nothing out
+//! of order, also when the hub is killed in a flood. `HUBBUB_RECOVERY_TRIALS` kills it
+//! more often.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+const ROOMS: [&str; 3] = ["a", "b", "c"];
+
+/// A client that remembers what it must, and everything it got.
+struct Listener {
+    user: String,
+    session: Value,
+    positions: BTreeMap<String, Value>,
+    got: BTreeMap<String, Vec<(u64, String)>>,
+}
+
+fn position(of: &Value) -> Value {
+    json!({"epoch": of["epoch"], "offset": of["offset"]})
+}
+
+/// An open connection, and the id of its session.
+fn open(hub: &Hub, user: &str) -> (Ws, Value) {
+    let mut ws = hub.connect(Handshake::new().query_token(&token(user, json!({}))));
+    let session = ws.expect_kind("authenticated")["sessionId"].clone();
+    (ws, session)
+}
+
+impl Listener {
+    fn enter(hub: &Hub, user: &str) -> (Self, Ws) {
+        let (mut ws, session) = open(hub, user);
+        let mut listener =
+            Self { user: user.into(), session, positions: BTreeMap::new(), got: BTreeMap::new() };
+        for room in ROOMS {
+            let joined = ws.join(room);
+            listener.positions.insert(room.into(), position(&joined));
+        }
+        (listener, ws)
+    }
+
+    fn hear(&mut self, event: &Value) {
+        if event["type"] != "message" {
+            return;
+        }
+        let room = event["roomId"].as_str().unwrap().to_owned();
+        let (offset, content) = (event["offset"].as_u64().unwrap(), event["content"].as_str());
+        self.positions.insert(room.clone(), position(event));
+        self.got.entry(room).or_default().push((offset, content.unwrap().into()));
+    }
+
+    /// Hears until the connection ends, or until it stands at these offsets.
+    fn hear_on(&mut self, ws: &mut Ws, heads: Option<&HashMap<&str, u64>>) {
+        for event in ws.take(|_| true) {
+            self.hear(&event);
+        }
+        let deadline = Instant::now() + SOON;
+        loop {
+            let there = heads.is_some_and(|heads| {
+                heads.iter().all(|(room, head)| self.positions[*room]["offset"] == *head)
+            });
+            if there {
+                return;
+            }
+            match ws.next_event(deadline) {
+                Some(event) => self.hear(&event),
+                None if heads.is_none() => return,
+                None => panic!("{} stands at {:?}, not at {heads:?}", self.user, self.positions),
+            }
+        }
+    }
+
+    /// Comes back and asks for everything in one frame; the answer.
+    fn resume(&mut self, hub: &Hub) -> (Ws, Value) {
+        let (mut ws, session) = open(hub, &self.user);
+        let id = ws.ask(json!({
+            "type": "resume", "sessionId": self.session, "positions": self.positions
+        }));
+        self.session = session;
+        let deadline = Instant::now() + SOON;
+        loop {
+            let event = ws.next_event(deadline).expect("an answer to resume");
+            if event["id"] == *id {
+                assert_eq!(event["type"], "ack", "{event}");
+                return (ws, event);
+            }
+            assert_ne!(event["type"], "message", "before the answer");
+        }
+    }
+}
+
+/// Sends numbered messages with keys to each room in turn until the connection ends;
+/// the number of the first that is not acknowledged.
+fn flood(mut ws: Ws, from: u64) -> u64 {
+    let mut acked = std::collections::BTreeSet::new();
+    let mut next = from;
+    let mut waiting = HashMap::new();
+    loop {
+        while waiting.len() < 16 {
+            let room = ROOMS[next as usize % ROOMS.len()];
+            let request = json!({
+                "type": "message", "roomId": room, "content": format!("{next}"),
+                "key": format!("{next}")
+            });
+            waiting.insert(ws.ask(request), next);
+            next += 1;
+        }
+        let Some(event) = ws.next_event(Instant::now() + SOON) else {
+            return (from..next).find(|n| !acked.contains(n)).unwrap_or(next);
+        };
+        assert_ne!(event["type"], "error", "{event}");
+        if event["type"] == "ack" {
+            acked.insert(waiting.remove(event["id"].as_str().unwrap()).unwrap());
+        }
+    }
+}
+
+fn audit(listener: &Listener, count: u64) {
+    for (at, room) in ROOMS.iter().enumerate() {
+        let got = &listener.got[*room];
+        let expected: Vec<String> =
+            (0..count).filter(|n| *n as usize % ROOMS.len() == at).map(|n| n.to_string()).collect();
+        let contents: Vec<&String> = got.iter().map(|(_, content)| content).collect();
+        let whole = contents.iter().copied().eq(expected.iter());
+        assert!(whole, "{} in {room}: {contents:?}", listener.user);
+        assert!(got.windows(2).all(|two| two[1].0 == two[0].0 + 1), "offsets in {room}");
+    }
+}
+
+#[test]
+fn a_killed_hub_loses_doubles_and_reorders_nothing() {
+    let trials = std::env::var("HUBBUB_RECOVERY_TRIALS").ok().and_then(|n| n.parse().ok());
+    let mut hub = Hub::start(&[
+        UNLIMITED,
+        ("HUBBUB__HISTORY__MAX_MESSAGES", "1000000"),
+        ("HUBBUB__SESSION__OUTBOUND_MAX_BYTES", "67108864"),
+    ]);
+    let mut crowd: Vec<(Listener, Option<Ws>)> = (0..4)
+        .map(|n| {
+            let (listener, ws) = Listener::enter(&hub, &format!("listener{n}"));
+            (listener, Some(ws))
+        })
+        .collect();
+    let mut from = 0;
+    let mut slowest = Duration::ZERO;
+    for trial in 0..trials.unwrap_or(5) {
+        let mut ws = hub.ws("sender");
+        for room in ROOMS {
+            ws.join(room);
+        }
+        let before = hub.metrics().sum("hubbub_acks_total", &[]);
+        let sender = thread::spawn(move || flood(ws, from));
+        let hearing: Vec<_> = crowd
+            .drain(..)
+            .map(|(mut listener, ws)| {
+                thread::spawn(move || {
+                    listener.hear_on(&mut ws.unwrap(), None);
+                    listener
+                })
+            })
+            .collect();
+        hub.metric_until("hubbub_acks_total", &[], |n| n > before + 30.0);
+        // At a moment that nobody has prepared for.
+        thread::sleep(Duration::from_millis((trial * 37) % 150));
+        hub.kill();
+        from = sender.join().unwrap();
+        let listeners: Vec<Listener> = hearing.into_iter().map(|t| t.join().unwrap()).collect();
+        hub.restart();
+        for mut listener in listeners {
+            let began = Instant::now();
+            let (ws, answer) = listener.resume(&hub);
+            slowest = slowest.max(began.elapsed());
+            assert_eq!(answer["recovered"], true, "{answer}");
+            assert_eq!(answer["rooms"].as_array().unwrap().len(), ROOMS.len(), "{answer}");
+            crowd.push((listener, Some(ws)));
+        }
+    }
+    // What is not acknowledged is sent again, then some more.
+    let mut ws = hub.ws("sender");
+    let mut heads = HashMap::new();
+    for room in ROOMS {
+        ws.join(room);
+    }
+    let count = from + 200;
+    for n in from..count {
+        let room = ROOMS[n as usize % ROOMS.len()];
+        let ack = ws.ok(json!({
+            "type": "message", "roomId": room, "content": format!("{n}"), "key": format!("{n}")
+        }));
+        heads.insert(room, ack["offset"].as_u64().unwrap());
+    }
+    for (listener, ws) in &mut crowd {
+        listener.hear_on(ws.as_mut().unwrap(), Some(&heads));
+        audit(listener, count);
+    }
+    println!("{count} messages, slowest to recover {slowest:?}");
+}
+
+#[test]
+fn the_newer_connection_wins() {
+    let hub = Hub::start(&[]);
+    let (mut listener, mut older) = Listener::enter(&hub, "ann");
+    let mut sender = hub.member("bob", "a");
+    sender.ok(json!({"type": "message", "roomId": "a", "content": "one"}));
+    listener.hear(&older.expect_kind("message"));
+    sender.ok(json!({"type": "message", "roomId": "a", "content": "two"}));
+    older.expect_kind("message");
+    let (mut newer, answer) = listener.resume(&hub);
+    assert_eq!(answer["recovered"], true, "{answer}");
+    assert_eq!(older.expect_close(4409), "replaced");
+    assert_eq!(newer.expect_kind("message")["content"], "two");
+    sender.ok(json!({"type": "message", "roomId": "a", "content": "three"}));
+    assert_eq!(newer.expect_kind("message")["content"], "three");
+    // The earlier session is used up.
+    let again = newer.ok(json!({"type": "resume", "sessionId": answer["sessionId"].as_str()
+        .unwrap_or("00000000-0000-7000-8000-000000000000"), "positions": {}}));
+    assert_eq!((&again["recovered"], &again["rooms"]), (&json!(false), &json!([])));
+}
+
+#[test]
+fn what_cannot_be_proved_is_not_recovered() {
+    let hub = Hub::start(&[("HUBBUB__HISTORY__MAX_MESSAGES", "10"), UNLIMITED]);
+    let (mut listener, ws) = Listener::enter(&hub, "ann");
+    drop(ws);
+    let mut sender = hub.member("bob", "a");
+    for n in 0..200 {
+        sender.ok(json!({"type": "message", "roomId": "a", "content": format!("{n}")}));
+    }
+    listener.positions.remove("b");
+    let (mut ws, answer) = listener.resume(&hub);
+    assert_eq!(answer["recovered"], false, "{answer}");
+    let room = |name: &str| {
+        answer["rooms"].as_array().unwrap().iter().find(|r| r["roomId"] == name).unwrap().clone()
+    };
+    // The hole is told, with the head of the room; without a position nothing is known.
+    assert_eq!((&room("a")["recovered"], &room("a")["offset"]), (&json!(false), &json!(200)));
+    assert_eq!(room("a")["messages"].as_array().unwrap().last().unwrap()["content"], "199");
+    assert_eq!(room("b")["recovered"], false);
+    assert_eq!(room("c")["recovered"], true);
+    sender.ok(json!({"type": "message", "roomId": "a", "content": "next"}));
+    let next = ws.expect_kind("message");
+    assert_eq!((&next["content"], &next["offset"]), (&json!("next"), &json!(201)));
+}
+
+#[test]
+fn another_user_a_ban_and_the_end_of_the_window_keep_a_session_away() {
+    let hub = Hub::start(&[("HUBBUB__SESSION__RECOVERY_MS", "400")]);
+    let (mut listener, ws) = Listener::enter(&hub, "ann");
+    let resume = json!({"type": "resume", "sessionId": listener.session, "positions": {}});
+    let mut other = hub.ws("bob");
+    assert_eq!(other.ok(resume.clone())["rooms"], json!([]));
+    drop(ws);
+    hub.metric_until("hubbub_sessions", &[], |n| n == 1.0);
+    thread::sleep(Duration::from_millis(500));
+    let (_ws, answer) = listener.resume(&hub);
+    assert_eq!((&answer["recovered"], &answer["rooms"]), (&json!(false), &json!([])));
+    // Who may not be in a room any more does not come back into it.
+    let (mut listener, ws) = Listener::enter(&hub, "eve");
+    drop(ws);
+    let claims = json!({"rooms": ["b"]});
+    let mut ws = hub.connect(Handshake::new().query_token(&token("eve", claims)));
+    ws.expect_kind("authenticated");
+    let answer = ws.ok(json!({
+        "type": "resume", "sessionId": listener.session, "positions": listener.positions
+    }));
+    listener.session = Value::Null;
+    for room in answer["rooms"].as_array().unwrap() {
+        let may = room["roomId"] == "b";
+        assert_eq!(room["recovered"], may, "{room}");
+        assert_eq!(room["code"] == "forbidden", !may, "{room}");
+    }
+    ws.refused(json!({"type": "message", "roomId": "a", "content": "x"}), "not_a_member");
+    ws.ok(json!({"type": "message", "roomId": "b", "content": "x"}));
+}
