@@ -29,6 +29,7 @@ pub mod formats;
 pub mod frame;
 pub mod heart;
 pub mod history;
+pub mod marks;
 pub mod memory;
 pub mod messages;
 pub mod metrics;

@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     ports::{Broadcast, Page},
-    session::{Connection, From, SessionHandle},
+    session::{Connection, SessionHandle},
+    session_store::HearFrom,
 };
 
 /// A session to the room server of its worker.
@@ -84,7 +85,7 @@ pub enum RoomRequest {
         /// Who.
         session: Arc<SessionHandle>,
         /// Where; they were authorized anew.
-        rooms: Vec<(RoomName, From)>,
+        rooms: Vec<(RoomName, HearFrom)>,
     },
     /// For the presence tracker, in order with the above.
     Presence(PresenceUpdate),

@@ -52,6 +52,15 @@ pub enum Base {
     Unknown,
 }
 
+/// From where a member that comes back hears a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HearFrom {
+    /// After a position.
+    At(Position),
+    /// From the beginning of a history that there is not yet.
+    Start,
+}
+
 /// Which connection a session is on: fences off what an older one still does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner(pub u64);

@@ -22,9 +22,10 @@ use super::{
     table::{GoLive, Joining},
 };
 use crate::{
+    marks::is_from,
     messages::{MembersPage, PresenceUpdate},
     ports::{Page, Range, StoreError},
-    session::{SessionHandle, marks::is_from},
+    session::SessionHandle,
     session_store::Base,
     shared::Shared,
 };

@@ -37,9 +37,10 @@ use self::{
 };
 use crate::{
     contain::contain,
+    marks::message_id,
     messages::{GetSessions, PresenceUpdate, Replace, RoomDelivery, RoomRequest},
     ports::{Append, Audience, Broadcast, IdempotencyKey, Opening},
-    session::{SessionHandle, marks::message_id},
+    session::SessionHandle,
     shared::Shared,
 };
 

@@ -13,12 +13,12 @@ use tokio::sync::oneshot;
 use super::{RoomServer, catchup::Seat, table::Joining};
 use crate::{
     messages::PresenceUpdate,
-    session::{From, SessionHandle},
-    session_store::Base,
+    session::SessionHandle,
+    session_store::{Base, HearFrom},
 };
 
 /// The rooms of a member that wait for their turn.
-pub(super) type Waiting = VecDeque<(Seat, From)>;
+pub(super) type Waiting = VecDeque<(Seat, HearFrom)>;
 
 impl RoomServer {
     /// Makes an attached session a member of rooms again. It hears each from where it
@@ -26,7 +26,7 @@ impl RoomServer {
     pub(super) fn restore(
         &mut self,
         session: &Arc<SessionHandle>,
-        rooms: Vec<(RoomName, From)>,
+        rooms: Vec<(RoomName, HearFrom)>,
         ctx: &mut Context<Self>,
     ) {
         let mut waiting = Waiting::new();
@@ -55,8 +55,8 @@ impl RoomServer {
             None => {
                 self.restoring.remove(&session);
             }
-            Some((seat, From::At(position))) => self.read_on(seat, position, 0, ctx),
-            Some((seat, From::Start)) => self.begin_live(seat, ctx),
+            Some((seat, HearFrom::At(position))) => self.read_on(seat, position, 0, ctx),
+            Some((seat, HearFrom::Start)) => self.begin_live(seat, ctx),
         }
     }
 

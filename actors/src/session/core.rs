@@ -15,15 +15,14 @@ use super::{
     Connection, Identity, SessionHandle, Wire, WorkerLink,
     dispatch::{Outcome, Wait},
     keeping::{self, Keeping},
-    marks::Marks,
     rate::Rate,
-    restore::From,
 };
 use crate::{
     frame::Frame,
+    marks::Marks,
     messages::{RoomRequest, Watch},
     outbound::{Class, Outbound},
-    session_store::{KeptIdentity, Owner},
+    session_store::{HearFrom, KeptIdentity, Owner},
     shared::Shared,
 };
 
@@ -58,7 +57,7 @@ pub(super) struct Restored {
     /// Where it stands.
     pub marks: Marks,
     /// Its rooms, and from where on it hears them.
-    pub rooms: Vec<(RoomName, From)>,
+    pub rooms: Vec<(RoomName, HearFrom)>,
 }
 
 impl SessionCore {

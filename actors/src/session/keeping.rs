@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hubbub_protocol::id::{RoomName, SessionId};
 use parking_lot::Mutex;
 
-use super::marks::Marks;
-use crate::session_store::{Base, KeptRoom, Owner};
+use crate::{
+    marks::Marks,
+    session_store::{Base, KeptRoom, Owner},
+};
 
 /// A session that is kept.
 pub struct Keeping {

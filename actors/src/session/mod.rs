@@ -11,7 +11,7 @@
 //! | `context` | the actor that reads WebSocket frames |
 //! | `handle` | what the rest of the hub holds of a session |
 //! | [`keeping`], `restore`, `resuming` | what survives the connection, and how it comes back |
-//! | [`heartbeat`], [`marks`], `rate`, `fragments` | pure |
+//! | [`heartbeat`], `rate`, `fragments` | pure |
 
 mod context;
 mod core;
@@ -22,7 +22,6 @@ mod fragments;
 mod handle;
 pub mod heartbeat;
 pub mod keeping;
-pub mod marks;
 pub mod plain;
 mod rate;
 mod restore;
@@ -42,7 +41,6 @@ pub use self::{
     engine::EngineSettings,
     handle::{Connection, Grants, Identity, SessionHandle, Wire},
     heartbeat::HeartbeatSettings,
-    restore::From,
 };
 use crate::{
     messages::{RoomRequest, Watch},

@@ -10,11 +10,12 @@ use hubbub_protocol::{
     position::Position,
 };
 
-use super::{Grants, marks::Standing};
+use super::Grants;
 use crate::{
+    marks::Standing,
     messages::Replace,
     ports::Range,
-    session_store::{KeptIdentity, KeptSession, Owner, SessionStore},
+    session_store::{HearFrom, KeptIdentity, KeptSession, Owner, SessionStore},
     shared::{RoomPolicy, Shared},
 };
 
@@ -92,7 +93,11 @@ pub(super) async fn may_be_in(
 
 /// From where a client that stands somewhere goes on; none if the history does not
 /// have everything since.
-pub(super) async fn covered(shared: &Shared, room: &RoomName, standing: Standing) -> Option<From> {
+pub(super) async fn covered(
+    shared: &Shared,
+    room: &RoomName,
+    standing: Standing,
+) -> Option<HearFrom> {
     let failed =
         |e| log::warn!(room:% = room, error:% = e; "reading history failed, not recovered");
     let since = match standing {
@@ -100,21 +105,12 @@ pub(super) async fn covered(shared: &Shared, room: &RoomName, standing: Standing
         Standing::Start => None,
     };
     if since.is_none() && shared.history.peek(room).await.map_err(failed).ok()?.is_none() {
-        return Some(From::Start);
+        return Some(HearFrom::Start);
     }
     let after = since.map_or(0, |position| position.offset);
     let page = shared.history.read(room, Range::After(after), 1).await.map_err(failed).ok()?;
     let same = since.is_none_or(|since| since.epoch == page.head.epoch);
     let whole = after <= page.head.offset && after.saturating_add(1) >= page.oldest;
     let position = Position { epoch: page.head.epoch, offset: after };
-    (same && whole).then_some(From::At(position))
-}
-
-/// From where a restored member goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum From {
-    /// After a position.
-    At(Position),
-    /// From the beginning of a history that there is not yet.
-    Start,
+    (same && whole).then_some(HearFrom::At(position))
 }

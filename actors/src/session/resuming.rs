@@ -12,13 +12,18 @@ use hubbub_protocol::{
 };
 
 use super::{
-    From, SessionHandle,
+    SessionHandle,
     core::SessionCore,
     dispatch::Wait,
-    marks::Standing,
     restore::{claim, covered, may_be_in},
 };
-use crate::{messages::RoomRequest, ports::Range, session_store::Base, shared::Shared};
+use crate::{
+    marks::Standing,
+    messages::RoomRequest,
+    ports::Range,
+    session_store::{Base, HearFrom},
+    shared::Shared,
+};
 
 impl SessionCore {
     /// Takes over the rooms of an earlier session of the same user. Nothing more is
@@ -35,9 +40,9 @@ impl SessionCore {
             let (rooms, recovered) = take_over(&shared, &handle, resume).await;
             let result = if recovered { "recovered" } else { "refused" };
             shared.metrics.recoveries.with_label_values(&[result]).inc();
-            let entered: Vec<(RoomName, From)> = rooms
+            let entered: Vec<(RoomName, HearFrom)> = rooms
                 .iter()
-                .filter_map(|room| Some((room.room.clone(), From::At(room.position?))))
+                .filter_map(|room| Some((room.room.clone(), HearFrom::At(room.position?))))
                 .collect();
             for (room, _) in &entered {
                 handle.entered(room.clone());
@@ -110,7 +115,7 @@ async fn look(
         return refused(room, ErrorCode::Forbidden);
     }
     if let Some(have) = have
-        && let Some(From::At(position)) = covered(shared, &room, Standing::At(have)).await
+        && let Some(HearFrom::At(position)) = covered(shared, &room, Standing::At(have)).await
     {
         let position = Some(position);
         return ResumedRoom { room, position, recovered: true, messages: vec![], refused: None };

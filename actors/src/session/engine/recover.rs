@@ -20,12 +20,15 @@ use serde::Deserialize;
 
 use super::{Engine, Joined, Member};
 use crate::session::{
-    From, Identity,
+    Identity,
     core::{Restored, SessionCore},
     dispatch::Wait,
     keeping::read_pid,
-    marks::{Marks, Standing, resolve},
     restore::{Claim, claim, covered, may_be_in},
+};
+use crate::{
+    marks::{Marks, Standing, resolve},
+    session_store::HearFrom,
 };
 
 /// What a client brings that has been here before; whatever else the payload has is
@@ -70,7 +73,7 @@ pub(super) struct Found {
     id: SessionId,
     secret: u64,
     marks: Marks,
-    rooms: Vec<(RoomName, From)>,
+    rooms: Vec<(RoomName, HearFrom)>,
 }
 
 impl Engine {
@@ -108,7 +111,7 @@ impl Engine {
                     covered(shared, &kept.room, *standing).await
                 }
             });
-            let from: Option<Vec<From>> = join_all(looks).await.into_iter().collect();
+            let from: Option<Vec<HearFrom>> = join_all(looks).await.into_iter().collect();
             let Some(from) = from else { return claim.end() };
             let positions: Vec<_> = kept
                 .rooms
