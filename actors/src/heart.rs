@@ -94,7 +94,7 @@ impl Heart {
                     Wire::Json | Wire::Namespace { .. } => &self.ping,
                 };
                 connection.pinged(now);
-                connection.outbound.push(ping, Class::Reply);
+                connection.outbound.ping(ping);
             }
             Verdict::Warn => {
                 connection.warned();

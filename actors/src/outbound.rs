@@ -10,7 +10,10 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Poll, Waker},
 };
 
@@ -88,6 +91,8 @@ pub struct Outbound {
     flush: Arc<FlushList>,
     max_bytes: usize,
     when_full: WhenFull,
+    pings: AtomicU32,
+    pongs: AtomicU32,
 }
 
 struct Item {
@@ -139,6 +144,8 @@ impl Outbound {
             flush,
             max_bytes,
             when_full,
+            pings: AtomicU32::new(0),
+            pongs: AtomicU32::new(0),
         })
     }
 
@@ -210,6 +217,27 @@ impl Outbound {
         }
         self.schedule(queue);
         outcome
+    }
+
+    /// Asks the client for a sign of life with a frame that it answers. Gives the
+    /// number of the question: whoever has [answered](Self::pongs) so many has got
+    /// everything that was pushed before.
+    pub fn ping(self: &Arc<Self>, frame: &Frame) -> u32 {
+        self.push(frame, Class::Reply);
+        self.pings.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The client answered one question.
+    pub fn ponged(&self) {
+        // One that was not asked for proves nothing.
+        let most = self.pings.load(Ordering::Relaxed);
+        let next = |n: u32| (n != most).then_some(n.wrapping_add(1));
+        let _ = self.pongs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+
+    /// How many questions the client has answered.
+    pub fn pongs(&self) -> u32 {
+        self.pongs.load(Ordering::Relaxed)
     }
 
     /// Closes after what waits is written: nothing can be pushed any more.

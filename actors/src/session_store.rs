@@ -123,6 +123,13 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Reads a session that can come back; none if it is not kept (any more).
     fn find(&self, session: SessionId) -> PortFuture<Result<Option<KeptSession>, StoreError>>;
 
+    /// A user has got the direct messages up to a position: no later session of the
+    /// user is told them. Kept at least as long as the messages themselves are.
+    fn told(&self, user: &UserId, position: Position) -> PortFuture<Result<(), StoreError>>;
+
+    /// Up to where a user has got the direct messages.
+    fn told_up_to(&self, user: &UserId) -> PortFuture<Result<Option<Position>, StoreError>>;
+
     /// Takes a session over: from now on only `owner` may change it. Of two who try,
     /// the later one has it. As [`find`](Self::find) otherwise.
     fn claim(

@@ -278,3 +278,58 @@ fn another_user_a_ban_and_the_end_of_the_window_keep_a_session_away() {
     ws.refused(json!({"type": "message", "roomId": "a", "content": "x"}), "not_a_member");
     ws.ok(json!({"type": "message", "roomId": "b", "content": "x"}));
 }
+
+/// Contents of the direct messages that came so far.
+fn directs(ws: &mut Ws) -> Vec<String> {
+    ws.fence();
+    let events = ws.take(kind("direct"));
+    events.iter().map(|e| e["content"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The answers to the hub's pings have come: what they prove is not told again. Messages
+/// that came together take two pings.
+fn settle(ws: &mut Ws) {
+    ws.fence();
+    ws.fence();
+    ws.fence();
+}
+
+#[test]
+fn direct_messages_wait_for_their_user() {
+    let mut hub = Hub::start(&[]);
+    let write = |ws: &mut Ws, content: &str| {
+        ws.ok(json!({"type": "direct", "userId": "ann", "content": content}));
+    };
+    let mut bob = hub.ws("bob");
+    for content in ["one", "two"] {
+        write(&mut bob, content);
+    }
+    let mut ann = hub.ws("ann");
+    assert_eq!(ann.expect_kind("direct")["content"], "one");
+    assert_eq!(ann.expect_kind("direct")["content"], "two");
+    settle(&mut ann);
+    // All the user's sessions hear what comes now.
+    let mut other = hub.ws("ann");
+    write(&mut bob, "three");
+    assert_eq!(ann.expect_kind("direct")["content"], "three");
+    assert_eq!(other.expect_kind("direct")["content"], "three");
+    settle(&mut ann);
+    settle(&mut other);
+    drop((ann, other));
+    hub.metric_until("hubbub_sessions", &[], |n| n == 1.0);
+    write(&mut bob, "four");
+    hub.restart();
+    let mut ann = hub.ws("ann");
+    assert_eq!(ann.expect_kind("direct")["content"], "four");
+    assert_eq!(directs(&mut ann), Vec::<String>::new());
+    settle(&mut ann);
+    // A connection that gives no sign any more has got nothing.
+    ann.auto_pong = false;
+    let mut bob = hub.ws("bob");
+    write(&mut bob, "five");
+    ann.expect_kind("direct");
+    drop(ann);
+    let mut ann = hub.ws("ann");
+    assert_eq!(ann.expect_kind("direct")["content"], "five");
+    drop(ann);
+}

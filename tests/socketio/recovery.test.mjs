@@ -154,6 +154,81 @@ describe('connection state recovery', () => {
     }
   });
 
+  test('a key counts once through every door, before and after a kill', async () => {
+    const hub = await Hub.start({ ...EMBEDDED, AUTH__API_KEY: 'key' });
+    const socket = await connected(hub, { transports: ['websocket'] });
+    const message = { roomId: 'a', content: 'once', key: 'k 1' };
+    const byHttp = async () => {
+      const answer = await fetch(`${hub.origin}/api/rooms/a/messages`, {
+        method: 'POST',
+        headers: { authorization: 'Bearer key', 'content-type': 'application/json' },
+        body: JSON.stringify({ content: 'by HTTP', userId: 'ada', key: message.key }),
+      });
+      const { id, offset } = await answer.json();
+      return { messageId: id, offset };
+    };
+    const byJson = async () => {
+      const json = await JsonMember.enter(hub, 'ada', 'a');
+      json.send({ type: 'message', ...message, id: 'x' });
+      const ack = await until(() => json.messages.find((m) => m.id === 'x'), 'an ack');
+      json.close();
+      return ack;
+    };
+    const bySocket = async () => {
+      await ask(socket, 'join', { roomId: 'a' });
+      return ask(socket, 'message', message);
+    };
+    try {
+      const { messageId, offset } = await bySocket();
+      assert.equal(offset, 1);
+      const doors = [bySocket, byJson, byHttp];
+      for (const door of doors) {
+        const again = await door();
+        assert.deepEqual([again.messageId, again.offset], [messageId, 1], door.name);
+      }
+      await hub.kill();
+      await hub.start();
+      await until(() => socket.connected, 'it comes back');
+      for (const door of doors) {
+        const again = await door();
+        assert.deepEqual([again.messageId, again.offset], [messageId, 1], door.name);
+      }
+      const next = await ask(socket, 'message', { ...message, key: 'k 2' });
+      assert.equal(next.offset, 2);
+    } finally {
+      socket.close();
+      await hub.close();
+    }
+  });
+
+  test('retries of the stock client store once what has a key', async () => {
+    const hub = await Hub.start(EMBEDDED);
+    const socket = await connected(hub, { transports: ['websocket'], retries: 10, ackTimeout: 300 });
+    const heard = listen(socket, ['a']);
+    try {
+      await new Promise((resolve) => socket.emit('join', { roomId: 'a' }, resolve));
+      const answers = [];
+      const sent = [];
+      for (let i = 0; i < 20; i += 1) {
+        sent.push(new Promise((resolve) => {
+          socket.emit('message', { roomId: 'a', content: `${i}`, key: `${i}` }, (error, answer) => {
+            answers.push(answer);
+            resolve();
+          });
+        }));
+        if (i === 5) cut(socket);
+        if (i === 12) await hub.kill().then(() => hub.start());
+      }
+      await Promise.all(sent);
+      assert.deepEqual(answers.map((a) => a?.offset), Array.from({ length: 20 }, (_, i) => i + 1));
+      await until(() => heard.messages.length === 20, 'all arrive');
+      assert.deepEqual(heard.messages.map((m) => m.content), Array.from({ length: 20 }, (_, i) => `${i}`));
+    } finally {
+      socket.close();
+      await hub.close();
+    }
+  });
+
   test('beyond the window a session is new', async () => {
     const hub = await Hub.start({ ...EMBEDDED, SESSION__RECOVERY_MS: 300 });
     const socket = await connected(hub, { transports: ['websocket'], reconnectionDelay: 900, reconnectionDelayMax: 1000 });

@@ -25,10 +25,7 @@ mod writer;
 
 use std::{path::Path, sync::Arc, thread};
 
-use hubbub_protocol::{
-    id::{RoomName, SessionId},
-    position::Position,
-};
+use hubbub_protocol::{id::RoomName, position::Position};
 use tokio::sync::{oneshot, watch};
 
 use self::{
@@ -146,7 +143,7 @@ impl EmbeddedHistory {
     pub fn sessions(&self, config: SessionStoreConfig) -> EmbeddedSessions {
         let sessions = EmbeddedSessions(Arc::clone(&self.shared));
         // Nobody needs the answer: what comes later is done later.
-        drop(sessions.ask(sessions::Op::Begin(config), SessionId(uuid::Uuid::nil()), Owner(0)));
+        drop(sessions.ask(sessions::Op::Begin(config), sessions::NOBODY, Owner(0)));
         sessions
     }
 

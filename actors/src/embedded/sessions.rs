@@ -16,11 +16,15 @@ use uuid::Uuid;
 
 use super::{Shared, refusal, writer::Command};
 use crate::{
+    history::HistoryConfig,
     ports::{PortFuture, StoreError},
     session_store::{
         Base, KeptIdentity, KeptRoom, KeptSession, Owned, Owner, SessionStore, SessionStoreConfig,
     },
 };
+
+/// For what is about no session.
+pub(super) const NOBODY: SessionId = SessionId(Uuid::nil());
 
 /// What each operation takes in the queue, about.
 const BYTES: usize = 256;
@@ -52,6 +56,13 @@ pub(super) const SCHEMA: &str = "
         head    INTEGER NOT NULL,
         PRIMARY KEY (session, room)
     ) WITHOUT ROWID;
+    CREATE TABLE told (
+        user  TEXT    PRIMARY KEY,
+        epoch INTEGER NOT NULL,
+        head  INTEGER NOT NULL,
+        at    INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX told_at ON told (at);
     CREATE TABLE alive (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER NOT NULL);
 ";
 
@@ -66,6 +77,8 @@ pub(super) enum Op {
     Ended,
     Find,
     Claim,
+    Told(UserId, Position),
+    ToldUpTo(UserId),
 }
 
 /// One operation on its way.
@@ -82,6 +95,7 @@ pub(super) struct Pending {
 pub(super) enum Answer {
     Owned(bool),
     Kept(Option<KeptSession>),
+    Told(Option<Position>),
 }
 
 /// What the writer keeps in mind of sessions.
@@ -154,6 +168,11 @@ impl Sessions {
                 }
                 Answer::Owned(owned)
             }
+            Op::Told(user, position) => {
+                tell(db, user, *position, now)?;
+                Answer::Told(Some(*position))
+            }
+            Op::ToldUpTo(user) => Answer::Told(told(db, user)?),
             Op::Find => Answer::Kept(self.load(db, &id, now)?),
             Op::Claim => {
                 let kept = self.load(db, &id, now)?;
@@ -253,7 +272,12 @@ impl Sessions {
 
     /// Forgets some sessions that were lost too long ago, and notes that the node
     /// lives. Returns how long to wait for the next slice.
-    pub(super) fn slice(&mut self, db: &Connection, now: u64) -> Result<Duration> {
+    pub(super) fn slice(
+        &mut self,
+        db: &Connection,
+        history: &HistoryConfig,
+        now: u64,
+    ) -> Result<Duration> {
         let Some(config) = self.config else { return Ok(Duration::MAX) };
         let old = db
             .prepare_cached("SELECT id FROM sessions WHERE lost_at <= ?1 LIMIT ?2")?
@@ -262,6 +286,11 @@ impl Sessions {
         for id in &old {
             self.remove(db, id)?;
         }
+        // Whatever is still kept of a user's direct messages came later.
+        db.prepare_cached(
+            "DELETE FROM told WHERE user IN (SELECT user FROM told WHERE at <= ?1 LIMIT ?2)",
+        )?
+        .execute((history.expired_at(now).cast_signed(), SLICE))?;
         let often = ALIVE.min(Duration::from_millis(config.recovery_ms / 4 + 1));
         if self.alive.is_none_or(|at| at.elapsed() >= often) {
             self.alive = Some(Instant::now());
@@ -283,6 +312,32 @@ fn begin(db: &Connection, now: u64) -> Result<()> {
     )?;
     db.execute("INSERT OR REPLACE INTO alive (one, at) VALUES (1, ?1)", [now.cast_signed()])?;
     Ok(())
+}
+
+fn tell(db: &Connection, user: &UserId, position: Position, now: u64) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO told (user, epoch, head, at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (user) DO UPDATE SET epoch = ?2, head = ?3, at = ?4
+         WHERE epoch <> ?2 OR head < ?3",
+    )?
+    .execute((
+        user.as_str(),
+        position.epoch.0.cast_signed(),
+        position.offset.cast_signed(),
+        now.cast_signed(),
+    ))?;
+    Ok(())
+}
+
+fn told(db: &Connection, user: &UserId) -> Result<Option<Position>> {
+    db.prepare_cached("SELECT epoch, head FROM told WHERE user = ?1")?
+        .query_row([user.as_str()], |row| {
+            Ok(Position {
+                epoch: Epoch(row.get::<_, i64>(0)?.cast_unsigned()),
+                offset: row.get::<_, i64>(1)?.cast_unsigned(),
+            })
+        })
+        .optional()
 }
 
 const UNKNOWN: i64 = 0;
@@ -359,7 +414,7 @@ impl EmbeddedSessions {
         Box::pin(async move {
             Ok(match answer.await? {
                 Answer::Kept(kept) => kept,
-                Answer::Owned(_) => None,
+                Answer::Owned(_) | Answer::Told(_) => None,
             })
         })
     }
@@ -389,6 +444,21 @@ impl SessionStore for EmbeddedSessions {
 
     fn find(&self, session: SessionId) -> PortFuture<Result<Option<KeptSession>, StoreError>> {
         self.kept(Op::Find, session, Owner(0))
+    }
+
+    fn told(&self, user: &UserId, position: Position) -> PortFuture<Result<(), StoreError>> {
+        let answer = self.ask(Op::Told(user.clone(), position), NOBODY, Owner(0));
+        Box::pin(async move { answer.await.map(drop) })
+    }
+
+    fn told_up_to(&self, user: &UserId) -> PortFuture<Result<Option<Position>, StoreError>> {
+        let answer = self.ask(Op::ToldUpTo(user.clone()), NOBODY, Owner(0));
+        Box::pin(async move {
+            Ok(match answer.await? {
+                Answer::Told(told) => told,
+                Answer::Owned(_) | Answer::Kept(_) => None,
+            })
+        })
     }
 
     fn claim(

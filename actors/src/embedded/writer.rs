@@ -328,7 +328,7 @@ impl Writer {
             let now = this.clock.now();
             execute(db, "BEGIN IMMEDIATE").map_err(|e| e.to_string())?;
             let rooms = sweep.slice(db, rooms, config, now).map_err(|e| e.to_string())?;
-            let wait = sessions.slice(db, now).map_err(|e| e.to_string())?.min(rooms);
+            let wait = sessions.slice(db, config, now).map_err(|e| e.to_string())?.min(rooms);
             execute(db, "COMMIT").map_err(|e| e.to_string())?;
             Ok(wait)
         };

@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hubbub_protocol::id::{RoomName, SessionId};
+use hashlink::LinkedHashMap;
+use hubbub_protocol::{
+    id::{RoomName, SessionId, UserId},
+    position::Position,
+};
 use parking_lot::Mutex;
 
 use crate::{
@@ -26,6 +30,8 @@ struct State {
     sessions: HashMap<SessionId, Entry>,
     /// Those that are lost, the first one in front.
     lost: BTreeSet<(u64, SessionId)>,
+    /// Up to where users have got their direct messages, the oldest news in front.
+    told: LinkedHashMap<UserId, Position>,
 }
 
 struct Entry {
@@ -127,6 +133,26 @@ impl SessionStore for MemorySessions {
         let found =
             self.with(|state, _| state.sessions.get(&session).map(|entry| entry.kept.clone()));
         Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn told(&self, user: &UserId, position: Position) -> PortFuture<Result<(), StoreError>> {
+        self.with(|state, _| {
+            let older =
+                |told: &Position| told.epoch != position.epoch || told.offset < position.offset;
+            if state.told.get(user).is_none_or(older) {
+                state.told.remove(user);
+                if state.told.len() >= self.config.max_sessions {
+                    state.told.pop_front();
+                }
+                state.told.insert(user.clone(), position);
+            }
+        });
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn told_up_to(&self, user: &UserId) -> PortFuture<Result<Option<Position>, StoreError>> {
+        let told = self.with(|state, _| state.told.get(user).copied());
+        Box::pin(std::future::ready(Ok(told)))
     }
 
     fn claim(

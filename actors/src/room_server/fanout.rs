@@ -47,6 +47,10 @@ impl Tally {
             None => session.connection.outbound.push(frame, class),
             Some(tail) => session.connection.outbound.push(&frame.with_tail(&tail), class),
         };
+        if let Some(stored) = renderer.stored().filter(|s| s.record.room.personal_user().is_some())
+        {
+            session.handed_direct(stored.position);
+        }
         match pushed {
             Pushed::Queued => self.delivered += 1,
             Pushed::Conflated => {

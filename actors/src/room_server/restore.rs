@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use hubbub_protocol::{
-    id::{RoomName, SessionId},
+    id::{RoomName, SessionId, UserId},
     position::Position,
 };
 use tokio::sync::oneshot;
@@ -13,8 +13,10 @@ use tokio::sync::oneshot;
 use super::{RoomServer, catchup::Seat, table::Joining};
 use crate::{
     messages::PresenceUpdate,
+    ports::{Range, StoreError},
     session::SessionHandle,
     session_store::{Base, HearFrom},
+    shared::Shared,
 };
 
 /// The rooms of a member that wait for their turn.
@@ -71,16 +73,17 @@ impl RoomServer {
     /// A session that is kept begins to hear its personal room once the store knows
     /// from where on.
     pub(super) fn open_personal(&mut self, seat: Seat, ctx: &mut Context<Self>) {
-        let peek = self.shared.history.peek(&seat.room);
-        ctx.spawn(peek.into_actor(self).map(|peeked, act, ctx| {
-            act.contained(ctx, |act, ctx| {
-                let base = match peeked {
-                    Ok(Some(position)) => Base::At(position),
-                    Ok(None) => Base::Start,
-                    Err(_) => Base::Unknown,
-                };
-                act.keep_personal(seat, base, ctx);
-            });
+        let (shared, room) = (self.shared.clone(), seat.room.clone());
+        let user = seat.session.user.clone();
+        let base = async move {
+            let failed = |e| {
+                log::warn!(room:% = room, error:% = e; "reading direct messages failed, they wait");
+                Base::Unknown
+            };
+            personal_base(&shared, &room, &user).await.unwrap_or_else(failed)
+        };
+        ctx.spawn(base.into_actor(self).map(|base, act, ctx| {
+            act.contained(ctx, |act, ctx| act.keep_personal(seat, base, ctx));
         }));
     }
 
@@ -94,10 +97,32 @@ impl RoomServer {
             // If it could not be kept, the store does not have the room, and the session
             // is not recovered.
             act.contained(ctx, |act, ctx| match base {
-                Base::At(position) => act.go_live(seat, position, 0, ctx),
+                // What came while nobody of the user was there is told now.
+                Base::At(position) => act.read_on(seat, position, 0, ctx),
                 Base::Start => act.begin_live(seat, ctx),
                 Base::Unknown => act.go_live_anywhere(seat, ctx),
             });
         }));
     }
+}
+
+/// From where on a new session of a user is told direct messages: after those that the
+/// user has got, as far as they are kept.
+async fn personal_base(
+    shared: &Shared,
+    room: &RoomName,
+    user: &UserId,
+) -> Result<Base, StoreError> {
+    let Some(head) = shared.history.peek(room).await? else { return Ok(Base::Start) };
+    let told = match &shared.sessions {
+        Some(store) => store.told_up_to(user).await?,
+        None => None,
+    };
+    let told = told.filter(|told| told.epoch == head.epoch).map_or(0, |told| told.offset);
+    if told >= head.offset {
+        return Ok(Base::At(head));
+    }
+    let page = shared.history.read(room, Range::After(told), 1).await?;
+    let offset = told.max(page.oldest.saturating_sub(1));
+    Ok(Base::At(Position { epoch: page.head.epoch, offset }))
 }

@@ -41,6 +41,8 @@ pub(super) trait FrameHandler: Unpin + 'static {
     fn text(&mut self, text: ByteString) -> Option<Wait>;
     /// Binary data; as a text.
     fn binary(&mut self, data: Bytes) -> Option<Wait>;
+    /// The client answered a ping.
+    fn ponged(&self) {}
     /// The client said that it is done.
     fn done(&self) {}
     /// What was waited for is over; the rest of the batch it was part of, as a text.
@@ -128,7 +130,11 @@ impl<H: FrameHandler> Reader<H> {
                 outbound.push(&Frame::pong(&payload), Class::Reply);
                 Ok(None)
             }
-            Message::Pong(_) | Message::Nop => Ok(None),
+            Message::Pong(_) => {
+                self.handler.ponged();
+                Ok(None)
+            }
+            Message::Nop => Ok(None),
             Message::Close(reason) => {
                 if reason.as_ref().is_some_and(|r| r.code == ws::CloseCode::Normal) {
                     self.handler.done();

@@ -227,6 +227,13 @@ impl SessionCore {
         }));
     }
 
+    /// The client answered a ping: what it was told before, it has.
+    pub(super) fn ponged(&self) {
+        if let Some(handle) = &self.open {
+            handle.ponged();
+        }
+    }
+
     /// The client ended the session: it does not come back.
     pub(super) fn end(self) {
         if let Some(keeping) = self.open.as_ref().and_then(|handle| handle.keeping.as_ref()) {

@@ -14,6 +14,7 @@ use hubbub_protocol::{
     event::{Event, Reply, ReplyId, Status},
     id::{RoomName, SessionId, UserId},
     pattern,
+    position::Position,
     vocabulary::Copy,
     wire::{FormatId, socketio},
 };
@@ -391,6 +392,35 @@ impl SessionHandle {
         let word = self.refused.load(Ordering::Relaxed);
         let at = usize::try_from(word >> REFUSED_AT_BITS).ok()?.checked_sub(1)?;
         Some((*ErrorCode::ALL.get(at)?, word & ((1 << REFUSED_AT_BITS) - 1)))
+    }
+
+    /// The client was handed a direct message: it is asked for a sign that it has it.
+    pub(crate) fn handed_direct(&self, position: Position) {
+        if let Some(keeping) = &self.keeping {
+            keeping.inbox().get_or_insert_default().handed(position, || self.ask());
+        }
+    }
+
+    /// The client answered a ping: direct messages that it has now are not told to a
+    /// later session of its user.
+    pub(super) fn ponged(&self) {
+        let (Some(keeping), Some(store)) = (&self.keeping, &self.shared.sessions) else { return };
+        let signs = self.connection.outbound.pongs();
+        let mut inbox = keeping.inbox();
+        let known = inbox.as_mut().and_then(|inbox| inbox.answered(signs, || self.ask()));
+        if let Some(position) = known {
+            // At worst it is told again.
+            drop(store.told(&self.user, position));
+        }
+    }
+
+    /// Asks the client for a sign of life.
+    fn ask(&self) -> u32 {
+        let frame = match self.connection.wire {
+            Wire::Json => Frame::ping(b""),
+            Wire::Engine | Wire::Namespace { .. } => Frame::text(b"2"),
+        };
+        self.connection.outbound.ping(&frame)
     }
 
     /// Tells something about the session itself, with where it stands.

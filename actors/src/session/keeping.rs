@@ -3,8 +3,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hubbub_protocol::id::{RoomName, SessionId};
-use parking_lot::Mutex;
+use hubbub_protocol::{
+    id::{RoomName, SessionId},
+    position::Position,
+};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     marks::Marks,
@@ -17,18 +20,57 @@ pub struct Keeping {
     pub owner: Owner,
     /// Where it stands; only where events carry offsets.
     marks: Option<Mutex<Marks>>,
+    /// Made with the first direct message: most sessions never get one.
+    inbox: Mutex<Option<Box<Inbox>>>,
     over: AtomicBool,
+}
+
+/// How far a client has got its user's direct messages.
+#[derive(Default)]
+pub struct Inbox {
+    /// What it was handed.
+    handed: Option<Position>,
+    /// What it had been handed when it was asked for a sign, and which that was.
+    asked: Option<(u32, Position)>,
+}
+
+impl Inbox {
+    /// It was handed one; `ask` asks for a sign and gives its number.
+    pub fn handed(&mut self, position: Position, ask: impl FnOnce() -> u32) {
+        self.handed = Some(position);
+        // One sign at a time, however many messages come.
+        self.asked.get_or_insert_with(|| (ask(), position));
+    }
+
+    /// It has answered so many signs. Gives what it has now, if that is news.
+    pub fn answered(&mut self, signs: u32, ask: impl FnOnce() -> u32) -> Option<Position> {
+        let (_, position) = self.asked.take_if(|(sign, _)| *sign <= signs)?;
+        if let Some(handed) = self.handed.filter(|handed| *handed != position) {
+            self.asked = Some((ask(), handed));
+        }
+        Some(position)
+    }
 }
 
 impl Keeping {
     /// A session on a new connection.
     pub fn new(owner: Owner, marks: Option<Marks>) -> Box<Self> {
-        Box::new(Self { owner, marks: marks.map(Mutex::new), over: AtomicBool::new(false) })
+        Box::new(Self {
+            owner,
+            marks: marks.map(Mutex::new),
+            inbox: Mutex::default(),
+            over: AtomicBool::new(false),
+        })
     }
 
     /// Where it stands, if its events carry offsets.
     pub fn marks(&self) -> Option<&Mutex<Marks>> {
         self.marks.as_ref()
+    }
+
+    /// How far its client has got direct messages; none before the first.
+    pub fn inbox(&self) -> MutexGuard<'_, Option<Box<Inbox>>> {
+        self.inbox.lock()
     }
 
     /// A room that it is about to be in, for the store.
@@ -72,6 +114,20 @@ pub fn read_pid(text: &str) -> Option<(SessionId, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sign_proves_what_was_handed_before_it_was_asked_for() {
+        let at = |offset| Position { epoch: hubbub_protocol::position::Epoch(1), offset };
+        let mut inbox = Inbox::default();
+        assert_eq!(inbox.answered(9, || 0), None);
+        inbox.handed(at(1), || 4);
+        inbox.handed(at(2), || 5);
+        assert_eq!(inbox.answered(3, || 0), None, "an older one");
+        assert_eq!(inbox.answered(4, || 5), Some(at(1)));
+        assert_eq!(inbox.answered(4, || 0), None);
+        assert_eq!(inbox.answered(5, || 0), Some(at(2)));
+        assert_eq!(inbox.answered(6, || 0), None);
+    }
 
     #[test]
     fn a_pid_reads_back() {

@@ -130,6 +130,11 @@ impl FrameHandler for Session {
         None
     }
 
+    fn ponged(&self) {
+        self.core.outbound().ponged();
+        self.core.ponged();
+    }
+
     fn done(&self) {
         if let Some(keeping) = self.core.open.as_ref().and_then(|open| open.keeping.as_ref()) {
             keeping.end();

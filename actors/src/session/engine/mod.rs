@@ -225,7 +225,15 @@ impl Engine {
     /// next is given.
     fn packet(&mut self, packet: engineio::Packet) -> Option<Wait> {
         match packet {
-            engineio::Packet::Pong(_) => self.connection.seen(self.now()),
+            engineio::Packet::Pong(_) => {
+                self.connection.seen(self.now());
+                self.connection.outbound.ponged();
+                for joined in &self.joined {
+                    if let Member::Session(core) = &joined.member {
+                        core.ponged();
+                    }
+                }
+            }
             engineio::Packet::Text(text) => return self.message(text),
             engineio::Packet::Binary(data) => return self.attachment(data),
             engineio::Packet::Close => self.connection.close(CloseCode::Normal),

@@ -123,6 +123,13 @@ impl Engine {
                     Standing::Start => (kept, None),
                 })
                 .collect();
+            if let (Some(store), Some(HearFrom::At(told))) = (
+                &shared.sessions,
+                kept.rooms.iter().zip(&from).find(|(k, _)| k.room == personal).map(|(_, at)| *at),
+            ) {
+                // The client has shown that it has them.
+                drop(store.told(&identity.user, told));
+            }
             let marks = Marks::restored(ticket.id, &positions, resolved.next);
             let rooms = kept.rooms.into_iter().map(|kept| kept.room).zip(from).collect();
             let (id, secret) = (ticket.id, ticket.secret);
