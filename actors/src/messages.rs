@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::{
     ports::{Broadcast, Page},
     session::{Connection, SessionHandle},
-    session_store::HearFrom,
+    session_store::{HearFrom, Owner},
 };
 
 /// A session to the room server of its worker.
@@ -123,6 +123,8 @@ pub enum RoomDelivery {
 pub struct Replace {
     /// The session.
     pub session: SessionId,
+    /// Only if the connection is under this owner.
+    pub owner: Option<Owner>,
 }
 
 /// Operators and the drain to a room server: the sessions of its worker.

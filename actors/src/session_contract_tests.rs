@@ -23,6 +23,9 @@ use crate::{
     history::{HistoryConfig, NoObserver},
     memory::sessions::MemorySessions,
     ports::{History, PortFuture},
+    redis::{
+        LinkConfig, NoLinkObserver, RedisLink, sessions::RedisSessions, test_server::TestServer,
+    },
     session_store::{
         Base, KeptIdentity, KeptRoom, KeptSession, Owner, SessionStore, SessionStoreConfig,
     },
@@ -35,6 +38,8 @@ struct Fixture {
     now: Arc<AtomicU64>,
     /// The embedded store, and its folder.
     file: Option<(EmbeddedHistory, tempfile::TempDir)>,
+    #[allow(dead_code)]
+    server: Option<TestServer>,
 }
 
 fn open(directory: &std::path::Path, clock: Clock) -> EmbeddedHistory {
@@ -45,13 +50,38 @@ fn open(directory: &std::path::Path, clock: Clock) -> EmbeddedHistory {
 
 fn fixtures() -> [Fixture; 2] {
     let (clock, now) = test_clock();
-    let memory = Fixture { store: Arc::new(MemorySessions::new(CONFIG, clock)), now, file: None };
+    let memory = Fixture {
+        store: Arc::new(MemorySessions::new(CONFIG, clock)),
+        now,
+        file: None,
+        server: None,
+    };
     let (clock, now) = test_clock();
     let directory = tempfile::tempdir().unwrap();
     let history = open(directory.path(), clock);
     let store = Arc::new(history.sessions(CONFIG));
-    [memory, Fixture { store, now, file: Some((history, directory)) }]
+    [memory, Fixture { store, now, file: Some((history, directory)), server: None }]
 }
+
+/// The same, and sessions in Redis, which has a clock of its own.
+fn all() -> Vec<Fixture> {
+    let server = TestServer::start(&[]);
+    let config = LinkConfig::new(server.address());
+    let link = RedisLink::start(config, Arc::new(NoLinkObserver)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !link.is_up() {
+        assert!(Instant::now() < deadline, "Redis is there");
+        std::thread::yield_now();
+    }
+    let store = RedisSessions::start(link, REDIS_CONFIG, 60_000, Clock::system());
+    let (_, now) = test_clock();
+    let redis = Fixture { store: Arc::new(store), now, file: None, server: Some(server) };
+    fixtures().into_iter().chain([redis]).collect()
+}
+
+/// A window that no test waits out.
+const REDIS_CONFIG: SessionStoreConfig =
+    SessionStoreConfig { recovery_ms: 60_000, max_sessions: 3 };
 
 fn wait<T>(future: PortFuture<T>) -> T {
     let mut future = pin!(future);
@@ -89,7 +119,7 @@ fn at(offset: u64) -> Base {
 
 #[test]
 fn a_session_is_what_it_was_told_last() {
-    for Fixture { store, file, .. } in fixtures() {
+    for Fixture { store, file, server, .. } in all() {
         let owner = Owner(7);
         assert!(wait(store.open(identity(1), owner)).unwrap());
         // Not awaited, and in order all the same.
@@ -106,13 +136,13 @@ fn a_session_is_what_it_was_told_last() {
         assert!(wait(store.ended(id(1), owner)).unwrap());
         assert_eq!(wait(store.find(id(1))).unwrap(), None);
         assert!(!wait(store.join(id(1), owner, room(0, "a", at(1)))).unwrap());
-        drop(file);
+        drop((file, server));
     }
 }
 
 #[test]
 fn only_the_newest_owner_changes_a_session() {
-    for Fixture { store, file, .. } in fixtures() {
+    for Fixture { store, file, server, .. } in all() {
         let (first, second, third) = (Owner(1), Owner(2), Owner(3));
         wait(store.open(identity(1), first)).unwrap();
         wait(store.join(id(1), first, room(0, "a", at(1)))).unwrap();
@@ -125,13 +155,14 @@ fn only_the_newest_owner_changes_a_session() {
         assert_eq!(wait(store.claim(id(1), third)).unwrap().unwrap(), claimed);
         assert!(!wait(store.lost(id(1), second)).unwrap());
         assert!(wait(store.lost(id(1), third)).unwrap());
-        drop(file);
+        assert!(wait(store.find(id(1))).unwrap().is_some());
+        drop((file, server));
     }
 }
 
 #[test]
 fn a_lost_session_can_come_back_within_the_window() {
-    for Fixture { store, now, file } in fixtures() {
+    for Fixture { store, now, file, .. } in fixtures() {
         for n in 1..=2 {
             wait(store.open(identity(n), Owner(1))).unwrap();
             wait(store.lost(id(n), Owner(1))).unwrap();
@@ -150,7 +181,7 @@ fn a_lost_session_can_come_back_within_the_window() {
 
 #[test]
 fn the_one_lost_first_makes_room() {
-    for Fixture { store, now, file } in fixtures() {
+    for Fixture { store, now, file, .. } in fixtures() {
         for n in 1..=3 {
             assert!(wait(store.open(identity(n), Owner(1))).unwrap());
         }
@@ -168,7 +199,7 @@ fn the_one_lost_first_makes_room() {
 
 #[test]
 fn sessions_of_a_killed_process_come_back() {
-    let [_, Fixture { store, now, file }] = fixtures();
+    let [_, Fixture { store, now, file, .. }] = fixtures();
     let (history, directory) = file.unwrap();
     wait(store.open(identity(1), Owner(1))).unwrap();
     wait(store.join(id(1), Owner(1), room(0, "a", at(1)))).unwrap();
@@ -182,5 +213,19 @@ fn sessions_of_a_killed_process_come_back() {
         let store = history.sessions(CONFIG);
         assert_eq!(wait(store.find(id(1))).unwrap().is_some(), there);
         wait(history.close());
+    }
+}
+
+#[test]
+fn what_a_user_was_told_never_goes_back() {
+    for Fixture { store, file, server, .. } in all() {
+        let user = UserId::new("ann").unwrap();
+        let told = |epoch, offset| Position { epoch: Epoch(epoch), offset };
+        assert_eq!(wait(store.told_up_to(&user)).unwrap(), None);
+        for (tell, then) in [((5, 9), (5, 9)), ((5, 3), (5, 9)), ((u64::MAX, 1), (u64::MAX, 1))] {
+            wait(store.told(&user, told(tell.0, tell.1))).unwrap();
+            assert_eq!(wait(store.told_up_to(&user)).unwrap(), Some(told(then.0, then.1)));
+        }
+        drop((file, server));
     }
 }

@@ -8,6 +8,8 @@
 //!
 //! Implementations are beside this file: [`crate::memory`] and [`crate::embedded`].
 
+use std::sync::Arc;
+
 use hubbub_protocol::{
     id::{RoomName, SessionId, UserId},
     position::Position,
@@ -97,6 +99,10 @@ pub struct SessionStoreConfig {
 /// was changed: the session is on another connection now, or is not kept.
 pub type Owned = PortFuture<Result<bool, StoreError>>;
 
+/// Told that a session goes on elsewhere, with the owner it had here. Called from any
+/// thread; must be quick.
+pub type SessionReplaced = Arc<dyn Fn(SessionId, Owner) + Send + Sync>;
+
 /// Keeps sessions.
 ///
 /// Calls take effect in the order in which they are made, whether or not their
@@ -129,6 +135,12 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Up to where a user has got the direct messages.
     fn told_up_to(&self, user: &UserId) -> PortFuture<Result<Option<Position>, StoreError>>;
+
+    /// Has whoever claims a session elsewhere tell it here, so that the older
+    /// connection is closed. A store of one process has nobody elsewhere.
+    fn on_replaced(&self, replaced: SessionReplaced) {
+        let _ = replaced;
+    }
 
     /// Takes a session over: from now on only `owner` may change it. Of two who try,
     /// the later one has it. As [`find`](Self::find) otherwise.

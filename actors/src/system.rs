@@ -26,8 +26,8 @@ use crate::{
     formats::Formats,
     heart::Heart,
     messages::{
-        CloseUser, CountUsers, GetMembers, GetRooms, GetSessions, GetUser, MembersPage, RoomsPage,
-        UserInfo,
+        CloseUser, CountUsers, GetMembers, GetRooms, GetSessions, GetUser, MembersPage, Replace,
+        RoomsPage, UserInfo,
     },
     metrics::Metrics,
     outbound::FlushList,
@@ -121,6 +121,15 @@ impl Hub {
             bans: Bans::default(),
             draining: AtomicBool::new(false),
         });
+        if let Some(store) = &shared.sessions {
+            let hub = Arc::downgrade(&shared);
+            store.on_replaced(Arc::new(move |session, owner| {
+                let Some(hub) = hub.upgrade() else { return };
+                for worker in hub.workers.read().iter() {
+                    worker.do_send(Replace { session, owner: Some(owner) });
+                }
+            }));
+        }
         let arbiter = Arbiter::new();
         let for_tracker = shared.clone();
         let tracker = PresenceTracker::start_in_arbiter(&arbiter.handle(), move |ctx| {

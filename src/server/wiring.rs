@@ -11,6 +11,7 @@ use hubbub_actors::{
     outbound::WhenFull,
     ports::{History, RoomBus},
     presence_tracker::PresenceSettings,
+    redis::sessions::RedisSessions,
     relay::Relay,
     session::{EngineSettings, Grants, HeartbeatSettings, Identity},
     session_store::{SessionStore, SessionStoreConfig},
@@ -152,7 +153,12 @@ pub fn stores(
             let fleet = fleet.ok_or("history.store = \"redis\" needs cluster.redis_url")?;
             let observer = Arc::new(Observer(metrics.clone()));
             let (history, bus) = fleet.connect(config, bounds, relay, observer);
-            Ok((history, bus, None))
+            let sessions = session_bounds(config).map(|bounds| {
+                let (link, ttl) = (fleet.link.clone(), config.history.ttl_ms);
+                let sessions = RedisSessions::start(link, bounds, ttl, Clock::system());
+                Arc::new(sessions) as Arc<dyn SessionStore>
+            });
+            Ok((history, bus, sessions))
         }
     }
 }

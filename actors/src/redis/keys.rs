@@ -44,6 +44,11 @@ impl RoomKeys {
         self.with("log")
     }
 
+    /// Hash: up to where the user of a personal room has got the messages.
+    pub fn told(&self) -> String {
+        self.with("told")
+    }
+
     /// Channel: what the members on every node are told.
     pub fn channel(&self) -> String {
         self.with("news")

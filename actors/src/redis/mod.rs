@@ -10,6 +10,7 @@
 //! | `history` | the history of all nodes, over scripts in `lua/` |
 //! | `presence` | presence of the cluster: keys and scripts |
 //! | `router` | which connection hears which channel |
+//! | `sessions` | what survives a connection |
 //! | `subscriber` | the channels of one connection, heard again after every reconnection |
 //!
 //! All of it runs on one thread of its own, named `redis`; see [`RedisLink::spawn`].
@@ -24,6 +25,7 @@ mod link;
 mod link_tests;
 pub mod presence;
 mod router;
+pub mod sessions;
 mod subscriber;
 #[cfg(test)]
 pub(crate) mod test_server;

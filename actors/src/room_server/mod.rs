@@ -553,6 +553,10 @@ impl Handler<Replace> for RoomServer {
 
     fn handle(&mut self, replace: Replace, _: &mut Self::Context) {
         let Some(session) = self.sessions.get(&replace.session).cloned() else { return };
+        let owner = session.keeping.as_ref().map(|keeping| keeping.owner);
+        if replace.owner.is_some() && replace.owner != owner {
+            return;
+        }
         session.close(CloseCode::Replaced);
         self.detach(&session);
     }

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use hubbub_protocol::{
+    close::CloseCode,
     id::{RoomName, SessionId, UserId},
     position::Position,
 };
@@ -53,13 +54,31 @@ impl RoomServer {
     /// A restored member hears one room: on with the next.
     pub(super) fn restore_next(&mut self, session: SessionId, ctx: &mut Context<Self>) {
         let Some(waiting) = self.restoring.get_mut(&session) else { return };
-        match waiting.pop_front() {
-            None => {
-                self.restoring.remove(&session);
+        let Some((seat, from)) = waiting.pop_front() else {
+            self.restoring.remove(&session);
+            return;
+        };
+        // What is read must not end before what is heard begins.
+        let opening = self.openings.get(&seat.room).cloned();
+        let heard = async move {
+            match opening {
+                Some(opening) => opening.heard().await,
+                None => true,
             }
-            Some((seat, HearFrom::At(position))) => self.read_on(seat, position, 0, ctx),
-            Some((seat, HearFrom::Start)) => self.begin_live(seat, ctx),
-        }
+        };
+        ctx.spawn(heard.into_actor(self).map(move |heard, act, ctx| {
+            act.contained(ctx, |act, ctx| {
+                if !heard {
+                    // It comes back for it.
+                    return seat.session.close(CloseCode::HubFailure);
+                }
+                act.openings.remove(&seat.room);
+                match from {
+                    HearFrom::At(position) => act.read_on(seat, position, 0, ctx),
+                    HearFrom::Start => act.begin_live(seat, ctx),
+                }
+            });
+        }));
     }
 
     /// Lets a member hear a room whose history had not begun.
@@ -75,7 +94,12 @@ impl RoomServer {
     pub(super) fn open_personal(&mut self, seat: Seat, ctx: &mut Context<Self>) {
         let (shared, room) = (self.shared.clone(), seat.room.clone());
         let user = seat.session.user.clone();
+        let opening = self.openings.get(&seat.room).cloned();
         let base = async move {
+            if let Some(opening) = opening {
+                // If it is not heard in time, what is stored comes late.
+                let _ = opening.heard().await;
+            }
             let failed = |e| {
                 log::warn!(room:% = room, error:% = e; "reading direct messages failed, they wait");
                 Base::Unknown
@@ -83,7 +107,10 @@ impl RoomServer {
             personal_base(&shared, &room, &user).await.unwrap_or_else(failed)
         };
         ctx.spawn(base.into_actor(self).map(|base, act, ctx| {
-            act.contained(ctx, |act, ctx| act.keep_personal(seat, base, ctx));
+            act.contained(ctx, |act, ctx| {
+                act.openings.remove(&seat.room);
+                act.keep_personal(seat, base, ctx);
+            });
         }));
     }
 

@@ -69,7 +69,7 @@ pub(super) async fn claim(
     let claim = Claim { store: store.clone(), id, owner: Owner::fresh(), armed: true };
     let kept = store.claim(id, claim.owner).await.map_err(failed).ok()??;
     let workers = shared.workers.read().clone();
-    let replaced = workers.iter().map(|worker| worker.send(Replace { session: id }));
+    let replaced = workers.iter().map(|worker| worker.send(Replace { session: id, owner: None }));
     join_all(replaced).await;
     Some((claim, kept))
 }

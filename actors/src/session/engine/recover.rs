@@ -3,7 +3,7 @@
 //!
 //! The answer goes out before what was missed. The reference server does it the other
 //! way round, and a stock client whose connection is cut in between keeps the events
-//! and gets them a second time: see docs/decisions/0010.
+//! and gets them a second time: see docs/decisions/0011.
 
 use std::sync::Arc;
 

@@ -1,0 +1,402 @@
+//! Sessions in Redis: a session whose node was killed goes on at any other.
+//!
+//! Each session is one hash. While it is connected its node touches it now and then,
+//! so that what a killed node leaves behind goes by itself; whether it can still come
+//! back is judged by when that node was last alive.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use hubbub_protocol::{
+    id::{RoomName, SessionId, UserId},
+    position::{Epoch, Position},
+};
+use parking_lot::Mutex;
+use redis::{Cmd, Value};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{Listener, RedisLink, keys::RoomKeys};
+use crate::{
+    clock::Clock,
+    ports::{PortFuture, StoreError},
+    session_store::{
+        Base, KeptIdentity, KeptRoom, KeptSession, Owned, Owner, SessionReplaced, SessionStore,
+        SessionStoreConfig,
+    },
+};
+
+const SESSION: &str = include_str!("lua/session.lua");
+const TOLD: &str = include_str!("lua/told.lua");
+
+/// Changes that may wait for Redis; one more is refused.
+const MAX_WAITING: usize = 65_536;
+/// How long a connected session is kept without being touched, beside the window.
+const UNTOUCHED: Duration = Duration::from_secs(3600);
+/// How often a node says that it is alive, at least.
+const ALIVE: Duration = Duration::from_secs(5);
+/// Sessions touched in one go.
+const TOUCHED: usize = 500;
+
+/// Sessions that all nodes share.
+pub struct RedisSessions(Arc<Inner>);
+
+struct Inner {
+    link: RedisLink,
+    config: SessionStoreConfig,
+    /// How long direct messages are kept, in milliseconds.
+    history_ttl_ms: u64,
+    clock: Clock,
+    /// This process, not to be mistaken for an earlier one of the same name.
+    run: String,
+    jobs: mpsc::Sender<Job>,
+    /// The sessions that are connected here.
+    here: Mutex<HashMap<SessionId, Owner>>,
+    replaced: OnceLock<SessionReplaced>,
+}
+
+/// A command and where its answer goes.
+type Job = (Cmd, oneshot::Sender<Result<Value, StoreError>>);
+
+impl RedisSessions {
+    /// Keeps sessions behind a link. `history_ttl_ms` is how long messages are kept.
+    pub fn start(
+        link: RedisLink,
+        config: SessionStoreConfig,
+        history_ttl_ms: u64,
+        clock: Clock,
+    ) -> Self {
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let inner = Arc::new(Inner {
+            run: Uuid::now_v7().simple().to_string(),
+            link: link.clone(),
+            config,
+            history_ttl_ms,
+            clock,
+            jobs,
+            here: Mutex::default(),
+            replaced: OnceLock::new(),
+        });
+        link.subscribe(&inner.channel(&inner.run), Arc::new(Elsewhere(inner.clone())));
+        link.spawn(work(link.clone(), waiting));
+        link.spawn(inner.clone().touch());
+        Self(inner)
+    }
+}
+
+/// Runs commands in the order in which they were asked, without waiting for one before
+/// the next is sent.
+async fn work(link: RedisLink, mut waiting: mpsc::Receiver<Job>) {
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            // What runs first, so that each is sent before the next begins.
+            biased;
+            Some(()) = running.next(), if !running.is_empty() => {}
+            job = waiting.recv() => {
+                let Some((cmd, reply)) = job else { break };
+                let link = link.clone();
+                running.push(async move {
+                    let answer = link.query(&cmd).await;
+                    // Nobody may wait for it.
+                    let _ = reply.send(answer.map_err(|e| StoreError::Failed(e.to_string())));
+                });
+            }
+        }
+    }
+    while running.next().await.is_some() {}
+}
+
+/// Hears that a session of this node goes on at another.
+struct Elsewhere(Arc<Inner>);
+
+impl Listener for Elsewhere {
+    fn message(&self, payload: Bytes) {
+        let session = std::str::from_utf8(&payload).ok().and_then(|text| {
+            let (id, owner) = text.split_once(' ')?;
+            Some((SessionId(Uuid::try_parse(id).ok()?), Owner(owner.parse().ok()?)))
+        });
+        if let (Some((id, owner)), Some(replaced)) = (session, self.0.replaced.get()) {
+            self.0.gone(id, owner);
+            replaced(id, owner);
+        }
+    }
+}
+
+impl Inner {
+    fn key(&self, id: SessionId) -> String {
+        format!("{}{{session:{}}}:kept", self.link.prefix(), id.0.simple())
+    }
+
+    fn alive_key(&self, run: &str) -> String {
+        format!("{}{{node:{run}}}:alive", self.link.prefix())
+    }
+
+    fn channel(&self, run: &str) -> String {
+        format!("{}{{node:{run}}}:replaced", self.link.prefix())
+    }
+
+    fn told_key(&self, user: &UserId) -> String {
+        RoomKeys::new(self.link.prefix(), &RoomName::personal(user)).told()
+    }
+
+    /// How long a connected session is kept without being touched.
+    fn keep_ms(&self) -> u64 {
+        self.config.recovery_ms.saturating_add(UNTOUCHED.as_millis() as u64)
+    }
+
+    fn gone(&self, id: SessionId, owner: Owner) {
+        let mut here = self.here.lock();
+        if here.get(&id) == Some(&owner) {
+            here.remove(&id);
+        }
+    }
+
+    /// Queues a command.
+    fn ask(&self, cmd: Cmd) -> PortFuture<Result<Value, StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        let refused = match self.jobs.try_send((cmd, reply)) {
+            Ok(()) => None,
+            Err(mpsc::error::TrySendError::Full(_)) => Some(StoreError::Full),
+            Err(mpsc::error::TrySendError::Closed(_)) => Some(StoreError::Closed),
+        };
+        Box::pin(async move {
+            match refused {
+                Some(e) => Err(e),
+                None => answer.await.map_err(|_| StoreError::Closed)?,
+            }
+        })
+    }
+
+    fn change(&self, what: &str, id: SessionId, owner: Owner, keep: u64) -> Cmd {
+        // With its text: a script that has to be loaded first would be overtaken.
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(SESSION).arg(1).arg(self.key(id)).arg(what).arg(owner.0).arg(keep);
+        cmd
+    }
+
+    fn owned(&self, cmd: Cmd) -> Owned {
+        let answer = self.ask(cmd);
+        Box::pin(async move { Ok(answer.await? == Value::Int(1)) })
+    }
+
+    /// Says that the node is alive, and touches its sessions.
+    async fn touch(self: Arc<Self>) {
+        let often = ALIVE.min(Duration::from_millis(self.config.recovery_ms / 4 + 1));
+        let rounds = (UNTOUCHED.as_secs_f64() / 3.0 / often.as_secs_f64()).max(1.0) as u64;
+        for round in 0u64.. {
+            let mut alive = redis::cmd("SET");
+            alive.arg(self.alive_key(&self.run)).arg(self.clock.now());
+            alive.arg("PX").arg(self.keep_ms());
+            // While Redis is away, nobody comes back either.
+            let _ = self.ask(alive).await;
+            if round % rounds == rounds - 1 {
+                let here: Vec<_> = self.here.lock().iter().map(|(id, o)| (*id, *o)).collect();
+                for some in here.chunks(TOUCHED) {
+                    let touched: Vec<_> = some
+                        .iter()
+                        .map(|(id, owner)| {
+                            self.ask(self.change("touch", *id, *owner, self.keep_ms()))
+                        })
+                        .collect();
+                    for one in touched {
+                        let _ = one.await;
+                    }
+                }
+            }
+            tokio::time::sleep(often).await;
+        }
+    }
+
+    /// Whether the node that a session was on is alive, or has not been dead for too
+    /// long.
+    async fn is_within(&self, run: &str) -> Result<bool, StoreError> {
+        let mut get = redis::cmd("GET");
+        get.arg(self.alive_key(run));
+        let at = text(&self.ask(get).await?).and_then(|text| text.parse::<u64>().ok());
+        let now = self.clock.now();
+        Ok(at.is_some_and(|at| now <= at.saturating_add(self.config.recovery_ms)))
+    }
+
+    /// The session in a hash, unless its window is over.
+    async fn kept(
+        &self,
+        id: SessionId,
+        hash: &Value,
+        run: &str,
+    ) -> Result<Option<KeptSession>, StoreError> {
+        let Some(fields) = fields(hash) else { return Ok(None) };
+        // One that is lost goes by itself.
+        if !fields.contains_key("lost") && !self.is_within(run).await? {
+            return Ok(None);
+        }
+        let strange = || StoreError::Failed("a session in Redis is not understood".into());
+        read(id, &fields).ok_or_else(strange).map(Some)
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The fields of a hash; none if there is none.
+fn fields(hash: &Value) -> Option<HashMap<&str, &str>> {
+    let fields: HashMap<&str, &str> = match hash {
+        Value::Map(pairs) => pairs.iter().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect(),
+        Value::Array(items) => items
+            .chunks_exact(2)
+            .filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)))
+            .collect(),
+        _ => return None,
+    };
+    (!fields.is_empty()).then_some(fields)
+}
+
+/// What stands before a room's name in its field.
+const ROOM: &str = "room:";
+
+fn read(id: SessionId, fields: &HashMap<&str, &str>) -> Option<KeptSession> {
+    let identity = KeptIdentity {
+        id,
+        user: UserId::new(fields.get("user")?).ok()?,
+        secret: fields.get("secret")?.parse().ok()?,
+        wire: (*fields.get("wire")?).into(),
+        vocabulary: (*fields.get("vocabulary")?).into(),
+    };
+    let rooms = fields.iter().filter_map(|(name, value)| Some((name.strip_prefix(ROOM)?, value)));
+    let mut rooms = rooms
+        .map(|(name, value)| {
+            let mut words = value.split(' ');
+            let slot = words.next()?.parse().ok()?;
+            let base = match words.next()? {
+                "at" => {
+                    let epoch: Epoch = words.next()?.parse().ok()?;
+                    Base::At(Position { epoch, offset: words.next()?.parse().ok()? })
+                }
+                "start" => Base::Start,
+                _ => Base::Unknown,
+            };
+            Some(KeptRoom { slot, room: RoomName::new(name).ok()?, base })
+        })
+        .collect::<Option<Vec<_>>>()?;
+    rooms.sort_by_key(|room| room.slot);
+    Some(KeptSession { identity, rooms })
+}
+
+fn write(room: &KeptRoom) -> String {
+    let slot = room.slot;
+    match room.base {
+        Base::At(position) => format!("{slot} at {} {}", position.epoch, position.offset),
+        Base::Start => format!("{slot} start"),
+        Base::Unknown => format!("{slot} unknown"),
+    }
+}
+
+impl SessionStore for RedisSessions {
+    fn open(&self, identity: KeptIdentity, owner: Owner) -> Owned {
+        let inner = &self.0;
+        inner.here.lock().insert(identity.id, owner);
+        let mut cmd = inner.change("open", identity.id, owner, inner.keep_ms());
+        cmd.arg(&inner.run);
+        cmd.arg("user").arg(identity.user.as_str());
+        cmd.arg("secret").arg(identity.secret);
+        cmd.arg("wire").arg(&*identity.wire);
+        cmd.arg("vocabulary").arg(&*identity.vocabulary);
+        inner.owned(cmd)
+    }
+
+    fn join(&self, session: SessionId, owner: Owner, room: KeptRoom) -> Owned {
+        let mut cmd = self.0.change("join", session, owner, self.0.keep_ms());
+        cmd.arg(format!("{ROOM}{}", room.room)).arg(write(&room));
+        self.0.owned(cmd)
+    }
+
+    fn leave(&self, session: SessionId, owner: Owner, room: &RoomName) -> Owned {
+        let mut cmd = self.0.change("leave", session, owner, self.0.keep_ms());
+        cmd.arg(format!("{ROOM}{room}"));
+        self.0.owned(cmd)
+    }
+
+    fn lost(&self, session: SessionId, owner: Owner) -> Owned {
+        self.0.gone(session, owner);
+        self.0.owned(self.0.change("lost", session, owner, self.0.config.recovery_ms))
+    }
+
+    fn ended(&self, session: SessionId, owner: Owner) -> Owned {
+        self.0.gone(session, owner);
+        self.0.owned(self.0.change("ended", session, owner, 0))
+    }
+
+    fn find(&self, session: SessionId) -> PortFuture<Result<Option<KeptSession>, StoreError>> {
+        let inner = self.0.clone();
+        Box::pin(async move {
+            let mut get = redis::cmd("HGETALL");
+            get.arg(inner.key(session));
+            let hash = inner.ask(get).await?;
+            let run = fields(&hash).and_then(|f| f.get("node").map(|run| (*run).to_owned()));
+            match run {
+                Some(run) => inner.kept(session, &hash, &run).await,
+                None => Ok(None),
+            }
+        })
+    }
+
+    fn told(&self, user: &UserId, position: Position) -> PortFuture<Result<(), StoreError>> {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(TOLD).arg(1).arg(self.0.told_key(user));
+        cmd.arg(position.epoch.to_string()).arg(position.offset).arg(self.0.history_ttl_ms);
+        let answer = self.0.ask(cmd);
+        Box::pin(async move { answer.await.map(drop) })
+    }
+
+    fn told_up_to(&self, user: &UserId) -> PortFuture<Result<Option<Position>, StoreError>> {
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(self.0.told_key(user)).arg("epoch").arg("offset");
+        let answer = self.0.ask(cmd);
+        Box::pin(async move {
+            let Value::Array(items) = answer.await? else { return Ok(None) };
+            let [epoch, offset] = &items[..] else { return Ok(None) };
+            let epoch = text(epoch).and_then(|text| text.parse().ok());
+            let offset = text(offset).and_then(|text| text.parse().ok());
+            Ok(epoch.zip(offset).map(|(epoch, offset)| Position { epoch, offset }))
+        })
+    }
+
+    fn claim(
+        &self,
+        session: SessionId,
+        owner: Owner,
+    ) -> PortFuture<Result<Option<KeptSession>, StoreError>> {
+        let inner = self.0.clone();
+        let mut cmd = inner.change("claim", session, owner, inner.keep_ms());
+        cmd.arg(&inner.run);
+        let answer = inner.ask(cmd);
+        Box::pin(async move {
+            let Value::Array(items) = answer.await? else { return Ok(None) };
+            let [before, run, hash] = &items[..] else { return Ok(None) };
+            let (Some(before), Some(run)) = (text(before), text(run)) else { return Ok(None) };
+            inner.here.lock().insert(session, owner);
+            if run != inner.run {
+                let mut tell = redis::cmd(inner.link.publish_command());
+                tell.arg(inner.channel(run)).arg(format!("{} {before}", session.0.simple()));
+                // A node that does not hear it is gone, or closes by its heartbeat.
+                drop(inner.ask(tell));
+            }
+            inner.kept(session, hash, run).await
+        })
+    }
+
+    fn on_replaced(&self, replaced: SessionReplaced) {
+        // Set once, by the hub that uses the store.
+        let _ = self.0.replaced.set(replaced);
+    }
+}
