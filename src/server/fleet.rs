@@ -17,9 +17,6 @@ use prometheus::Registry;
 
 use crate::config::Config;
 
-/// The history of rooms, and what connects the room servers.
-pub type Rooms = (Arc<dyn History>, Arc<dyn RoomBus>);
-
 /// The link to Redis, and what the bridge counts.
 pub struct Fleet {
     /// The link.

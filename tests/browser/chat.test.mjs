@@ -103,6 +103,18 @@ describe('two people', () => {
     for (const person of [ada, bo]) await person.page.getByRole('link', { name: 'lobby' }).click();
   });
 
+  it('leave a room for good', async () => {
+    await bo.page.getByRole('link', { name: /garden/ }).hover();
+    await bo.page.getByRole('button', { name: 'Leave garden' }).click();
+    await bo.page.getByRole('link', { name: /garden/ }).waitFor({ state: 'detached' });
+    await ada.page.getByRole('link', { name: /garden/ }).click();
+    await ada.page.locator('#room-subtitle', { hasText: 'Only you are here' }).waitFor();
+    await ada.page.getByRole('link', { name: 'lobby' }).click();
+    await bo.page.reload();
+    await bo.entered();
+    assert.equal(await bo.page.getByRole('link', { name: /garden/ }).count(), 0);
+  });
+
   it('notice when one is killed, who comes back to the whole conversation', async () => {
     const before = await bo.texts();
     await bo.leave();

@@ -1,7 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useDirects, useUnread } from '@hubbub/client/react';
 import { IconButton } from './parts.js';
-import { useRooms } from './place.js';
 import { useDesk } from './window.js';
 
 interface TopProps {
@@ -13,8 +12,7 @@ interface TopProps {
 
 /** The head of a place. */
 export function Top({ title, subtitle, before, children }: TopProps): JSX.Element {
-  const { place, drawer, setDrawer } = useDesk();
-  const { rooms } = useRooms(place);
+  const { rooms, drawer, setDrawer } = useDesk();
   const { directs } = useDirects();
   const elsewhere = useUnread(rooms) + directs.reduce((sum, { unread }) => sum + unread, 0);
   return (

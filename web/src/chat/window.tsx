@@ -19,6 +19,7 @@ const MAX_TOASTS = 3;
 interface Desk {
   readonly me: Identity;
   readonly place: Place;
+  readonly rooms: readonly string[];
   readonly open: (place: Place) => void;
   /** Begins, or goes back to, the conversation with a user. */
   readonly talkTo: (userId: string, username: string) => void;
@@ -89,8 +90,8 @@ function Inside({ me, onSignOut }: { me: Identity; onSignOut: () => void }): JSX
   useTitle(rooms, place);
 
   const desk = useMemo<Desk>(
-    () => ({ me, place, open, talkTo, toast, drawer, setDrawer, visible }),
-    [me, place, open, talkTo, toast, drawer, setDrawer, visible],
+    () => ({ me, place, rooms, open, talkTo, toast, drawer, setDrawer, visible }),
+    [me, place, rooms, open, talkTo, toast, drawer, setDrawer, visible],
   );
   return (
     <DeskContext.Provider value={desk}>
