@@ -7,6 +7,7 @@ mod support;
 mod api;
 mod config;
 mod development;
+mod logs;
 mod metrics;
 mod monitoring;
 mod openapi;

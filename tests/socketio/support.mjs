@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { io } from 'socket.io-client';
 
 const HUB = process.env.HUBBUB_BIN ?? join(import.meta.dirname, '../../target/debug/hubbub');
-const SECRET = 'a secret of at least thirty-two bytes';
+export const SECRET = 'a secret of at least thirty-two bytes';
 const START_MS = 15_000;
 
 /** What a test that failed halfway has left open would keep the run from ending. */
@@ -109,6 +109,11 @@ export class Hub {
     open.delete(this);
     await this.kill();
     rmSync(this.#dir, { recursive: true, force: true });
+    // Each test is a test of the log too.
+    for (const line of this.#log) {
+      if (!parse(line)) throw new Error(`a line of the log is no JSON: ${line}`);
+      if (line.includes(SECRET) || line.includes('eyJ')) throw new Error(`the log shows a secret: ${line}`);
+    }
   }
 
   /** The value of a metric, with its labels as they stand or summed; 0 if it is not there. */

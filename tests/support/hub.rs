@@ -211,6 +211,9 @@ impl Drop for Hub {
         self.kill();
         if thread::panicking() {
             eprintln!("the hub's last lines:\n{}", self.log.tail(30));
+        } else if self.variables["HUBBUB__LOG__FORMAT"] == "json" {
+            // Each test is a test of the log too: no secret, and no JWT, which begins so.
+            self.log.assert_sound(&[JWT_SECRET, API_KEY, "eyJ"]);
         }
     }
 }

@@ -47,6 +47,16 @@ impl Log {
         self.lines.lock().unwrap().iter().map(|l| format!("{l}\n")).collect()
     }
 
+    /// Panics unless every line is one JSON object and none holds one of these words.
+    pub fn assert_sound(&self, secrets: &[&str]) {
+        for line in self.lines.lock().unwrap().iter() {
+            let parsed = serde_json::from_str::<Value>(line);
+            assert!(parsed.is_ok_and(|v| v.is_object()), "a line of the log is no JSON: {line}");
+            let found = secrets.iter().find(|secret| line.contains(**secret));
+            assert!(found.is_none(), "the log shows {found:?}: {line}");
+        }
+    }
+
     /// The newest lines, for the report of a test that failed.
     pub fn tail(&self, lines: usize) -> String {
         let kept = self.lines.lock().unwrap();
