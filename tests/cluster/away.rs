@@ -103,7 +103,6 @@ fn a_redis_that_lost_everything_is_told() {
         let joined = member.expect("the sign", |e| e["type"] == "joined");
         assert_eq!(joined["recovered"], false);
         assert_ne!(joined["epoch"], old["epoch"]);
-        assert_eq!(joined["memberCount"].as_u64().unwrap_or(1) >= 1, true);
         let told = joined["messages"].as_array().unwrap().iter().any(|m| m["content"] == "new");
         if !told {
             assert_eq!(member.hears("new")["offset"], 1);
@@ -157,6 +156,8 @@ fn what_was_trimmed_while_nobody_heard_is_told() {
     ann.say("r", "before");
     ben.hears("before");
     proxy.silence(true);
+    // Otherwise all of it would wait in the network and still come.
+    redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     // More than is kept, even where Redis keeps whole blocks.
     for n in 0..300 {
         ann.ask(json!({"type": "message", "roomId": "r", "content": format!("m{n}")}));

@@ -230,7 +230,7 @@ fn a_user_with_few_rights_over_tls_is_enough() {
         "--tls-auth-clients",
         "no",
     ]);
-    let rights = "on >p@ss ~hubbub:* &hubbub:* +@read +@write +@pubsub +@scripting +@connection \
+    let rights = "on >p@ss ~hubbub:* ~online-users &hubbub:* +@read +@write +@pubsub +@scripting +@connection \
                   +info +time +wait +cluster|slots +cluster|info";
     let mut rule = vec!["ACL", "SETUSER", "hubbub"];
     rule.extend(rights.split_whitespace());
