@@ -1,6 +1,8 @@
 //! What the sync asks of the presence tracker. It waits for each answer, so that
 //! at most one of each is under way.
 
+use std::{collections::HashMap, sync::Arc};
+
 use actix::Message;
 use hubbub_protocol::id::UserId;
 
@@ -27,7 +29,12 @@ pub struct TellAgain {
 /// The sync to the tracker: what other nodes hold of some users now.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct ApplyShares(pub Vec<(NodeIndex, UserId, Option<Held>)>);
+pub struct ApplyShares {
+    /// Node, user, and what the node holds of the user.
+    pub shares: Vec<(NodeIndex, UserId, Option<Held>)>,
+    /// The ids of these nodes.
+    pub nodes: HashMap<NodeIndex, Arc<str>>,
+}
 
 /// The sync to the tracker: the users that another node holds.
 #[derive(Message)]

@@ -2,7 +2,7 @@
 //! whatever it does, it does in order.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -18,6 +18,7 @@ use super::{
     ClusterPresence, NodeFigures, Share,
     keeper::Keeper,
     messages::{ApplyShares, GetUsersOf, TakeShares, TellAgain},
+    node::node_id,
     replicas::{Change, Replicas},
     store::{Anchor, Away, Entry, Listed, Logged, Read, Renewed},
 };
@@ -398,6 +399,15 @@ impl Sync {
             sleep(Duration::from_millis(5)).await;
         }
         self.cluster.metrics.changes.inc_by(batch.len() as u64);
-        self.tracker.apply.send(ApplyShares(batch)).await.map_err(tracker_gone)
+        let mut nodes = HashMap::new();
+        for (node, ..) in &batch {
+            if let hash_map::Entry::Vacant(place) = nodes.entry(*node)
+                && let Some(instance) = self.replicas.name(*node)
+            {
+                place.insert(node_id(instance).into());
+            }
+        }
+        let apply = ApplyShares { shares: batch, nodes };
+        self.tracker.apply.send(apply).await.map_err(tracker_gone)
     }
 }

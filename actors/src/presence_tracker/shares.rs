@@ -51,13 +51,13 @@ impl Handler<TellAgain> for PresenceTracker {
 impl Handler<ApplyShares> for PresenceTracker {
     type Result = ();
 
-    fn handle(&mut self, ApplyShares(shares): ApplyShares, _: &mut Self::Context) {
+    fn handle(&mut self, apply: ApplyShares, _: &mut Self::Context) {
         let shared = self.shared.clone();
         let now = shared.clock.now();
-        for (node, user, held) in shares {
+        for (node, user, held) in apply.shares {
             let applied = contain(&shared, "presence_tracker", || {
                 let effects = self.table.set_remote(node, &user, held, now);
-                self.tell_from(effects, None, None);
+                self.tell_from(effects, apply.nodes.get(&node), None);
                 self.limit_sessions(&user);
             });
             if applied.is_none() {

@@ -27,7 +27,9 @@ async fn node_at(url: &str, instance: &str) -> Node {
     let link = RedisLink::start(LinkConfig::new(address), Arc::new(NoLinkObserver)).unwrap();
     let mut state = link.state();
     let up = state.wait_for(|state| state.up);
-    tokio::time::timeout(Duration::from_secs(20), up).await.unwrap().unwrap();
+    if tokio::time::timeout(Duration::from_secs(20), up).await.is_err() {
+        panic!("{:?}", link.state().borrow().reason);
+    }
     let clock = Clock::system();
     let store = RedisPresence::new(link.clone(), instance.into(), LEASE, "online-users", clock);
     Node { link, store }
