@@ -114,6 +114,8 @@ pub enum RoomDelivery {
     Broadcast(Broadcast),
     /// Messages of a room are lost: where it stands now, and its newest ones.
     Reset(RoomName, Arc<Page>),
+    /// The other nodes cannot be reached: tell every session so.
+    Away,
 }
 
 /// A session that comes back to the room servers: an older connection of it is closed

@@ -104,6 +104,14 @@ impl Relay {
         self.workers.read().iter().map(waiting).max().unwrap_or(0)
     }
 
+    /// Tells every session that the other nodes cannot be reached.
+    pub fn away(&self) {
+        for worker in self.workers.read().iter() {
+            worker.backlog.fetch_add(1, Ordering::Relaxed);
+            worker.room_server.do_send(RoomDelivery::Away);
+        }
+    }
+
     /// Whether a worker is so far behind that publishes must be refused.
     pub fn is_congested(&self) -> bool {
         self.workers.read().iter().any(|w| w.backlog.load(Ordering::Relaxed) > MAX_BACKLOG)

@@ -199,6 +199,8 @@ sections! {
         lease_ms: u64 = 7 * SECOND, Kind::integer(500, HOUR);
         /// Redis set of the users who are online, for other programs to read.
         online_users_key: String = "online-users".to_owned(), Kind::Text { optional: false };
+        /// What the channels of `@socket.io/redis-emitter` begin with; none: it is not heard.
+        emitter_prefix: Option<String> = None, Kind::Text { optional: true };
     }
 
     /// Section `presence`: who is online and who types.

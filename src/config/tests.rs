@@ -101,6 +101,7 @@ fn the_struct_has_every_key_and_no_other() {
     (config.auth.issuer, config.auth.audience) = (Some(String::new()), Some(String::new()));
     (config.rooms.webhook_url, config.cluster.redis_url) = (Some(url.clone()), Some(url));
     config.cluster.tls_ca = Some("ca.pem".into());
+    config.cluster.emitter_prefix = Some("x".into());
     let known: BTreeSet<String> = KEYS.iter().map(Key::path).collect();
     assert_eq!(leaves(&config.to_toml().unwrap()), known);
 }

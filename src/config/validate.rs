@@ -266,6 +266,11 @@ fn stores(config: &Config, found: &mut Findings) {
         found.problem("cluster.redis_url", reason);
     }
     found.file("cluster.tls_ca", config.cluster.tls_ca.as_deref());
+    if let Some(prefix) = &config.cluster.emitter_prefix
+        && prefix.contains(['*', '?', '[', ']', '\\', '#'])
+    {
+        found.problem("cluster.emitter_prefix", "it must have none of `*?[]\\#`");
+    }
     let prefix = &config.cluster.key_prefix;
     if prefix.contains(['{', '}']) || prefix.chars().any(char::is_whitespace) {
         found.problem("cluster.key_prefix", "it must have no braces and no spaces");

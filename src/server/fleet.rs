@@ -79,7 +79,8 @@ impl Fleet {
             replicas_within: Duration::from_millis(config.cluster.response_timeout_ms / 2),
         };
         let history = RedisHistory::new(self.link.clone(), bounds, waiting, bus.clone(), observer);
-        RedisBridge::launch(bus.clone(), history.clone(), timeout);
+        let emitter = config.cluster.emitter_prefix.as_deref();
+        RedisBridge::launch(bus.clone(), history.clone(), timeout, emitter);
         (Arc::new(history), bus)
     }
 }

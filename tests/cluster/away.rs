@@ -27,6 +27,8 @@ fn publishes_wait_and_are_refused_and_nothing_is_told_in_silence() {
     assert_eq!(hub.http().get("/healthz").status, 200);
     assert_eq!(hub.metrics().sum("hubbub_redis_up", &[]), 0.0);
 
+    let told = here.expect("the sign", |e| e["type"] == "error" && e["id"].is_null());
+    assert_eq!(told["code"], "unavailable");
     // A publish waits, then is refused.
     let asked = Instant::now();
     ann.refused(json!({"type": "message", "roomId": "r", "content": "late"}), "unavailable");

@@ -5,6 +5,7 @@
 mod support;
 
 mod away;
+mod emitter;
 mod faults;
 mod load;
 mod order;

@@ -1,5 +1,7 @@
 //! Rooms over several nodes: joining, leaving, volatile events, idempotency.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::{load::Fleet, support::*};
@@ -96,4 +98,37 @@ fn who_joins_while_others_publish_misses_nothing() {
             assert_eq!(message["offset"], offset, "nothing is skipped: {message}");
         }
     }
+}
+
+/// CPU time of a process, in hundredths of a second.
+fn cpu(hub: &Hub) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", hub.pid())).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1;
+    // utime and stime: proc(5).
+    fields.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_node_without_members_does_nothing_for_a_busy_room() {
+    let redis = RedisServer::start(&[]);
+    let fleet = Fleet::start(3, &redis.url(), &[]);
+    let (mut ann, mut ben) = (fleet.hubs[0].member("ann", "r"), fleet.hubs[1].member("ben", "r"));
+    // Somebody is connected there, in another room.
+    let _eve = fleet.hubs[2].member("eve", "quiet");
+    let idle = |hub: &Hub| hub.metrics().sum("hubbub_cluster_received_total", &[]);
+    let before = (idle(&fleet.hubs[2]), cpu(&fleet.hubs[1]), cpu(&fleet.hubs[2]));
+    let (began, mut sent) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(2) {
+        for _ in 0..20 {
+            sent += 1;
+            ann.ask(json!({"type": "message", "roomId": "r", "content": format!("{sent}")}));
+        }
+        ann.hears(&sent.to_string());
+    }
+    ben.hears(&sent.to_string());
+    let busy = cpu(&fleet.hubs[1]) - before.1;
+    let quiet = cpu(&fleet.hubs[2]) - before.2;
+    println!("{sent} messages: {busy} ticks with a member, {quiet} without");
+    assert_eq!(idle(&fleet.hubs[2]), before.0, "nothing of the room comes there");
+    assert!(quiet <= 10, "{quiet} hundredths of a second in {:?}", began.elapsed());
 }

@@ -76,6 +76,16 @@ impl RedisServer {
         assert!(sent.success());
     }
 
+    /// Publishes bytes.
+    pub fn publish(&self, channel: &str, payload: &[u8]) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n", channel.len());
+        let body = [format!("${}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat();
+        stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        assert!(stream.read(&mut [0; 64]).unwrap() > 0);
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

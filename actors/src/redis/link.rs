@@ -16,6 +16,7 @@ use super::{
     address::Address,
     connect::{Connection, Connector, Replicas},
     error::{LinkError, Trouble},
+    pattern,
     router::{Router, Tell, slot},
     subscriber::Listener,
 };
@@ -314,6 +315,12 @@ impl RedisLink {
     /// Hears a channel no more.
     pub fn unsubscribe(&self, channel: &str) {
         self.inner.router.unsubscribe(channel);
+    }
+
+    /// Hears every plain channel whose name fits a pattern, as long as the link is.
+    pub fn subscribe_pattern(&self, pattern: String, listener: Arc<dyn Listener>) {
+        let backoff = Backoff::new(self.inner.config.max_backoff);
+        self.spawn(pattern::hear(self.inner.connector.clone(), pattern, listener, backoff));
     }
 
     /// `PUBLISH`, or `SPUBLISH` in a Redis Cluster.

@@ -9,6 +9,7 @@
 //! | `keys` | the names of keys and channels |
 //! | `history` | the history of all nodes, over scripts in `lua/` |
 //! | `presence` | presence of the cluster: keys and scripts |
+//! | `pattern` | channels of other programs |
 //! | `router` | which connection hears which channel |
 //! | `sessions` | what survives a connection |
 //! | `subscriber` | the channels of one connection, heard again after every reconnection |
@@ -23,6 +24,7 @@ pub mod keys;
 mod link;
 #[cfg(test)]
 mod link_tests;
+mod pattern;
 pub mod presence;
 mod router;
 pub mod sessions;

@@ -23,6 +23,7 @@ pub struct BridgeMetrics {
     pub repaired: IntCounter,
     pub resets: IntCounterVec,
     pub undecodable: IntCounter,
+    pub emitted: IntCounterVec,
 }
 
 impl BridgeMetrics {
@@ -90,6 +91,12 @@ impl BridgeMetrics {
             undecodable: counter(
                 "hubbub_cluster_undecodable_total",
                 "Envelopes that this release could not read",
+            )?,
+            emitted: by(
+                "hubbub_emitter_events_total",
+                "Events of other programs heard from Redis, by what became of them",
+                "result",
+                &["told", "ignored", "refused"],
             )?,
         })
     }

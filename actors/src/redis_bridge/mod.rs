@@ -5,11 +5,13 @@
 //! | file | holds |
 //! |---|---|
 //! | `bus` | what room servers and the history see: [`ClusterBus`] |
+//! | `emitter` | what other programs send |
 //! | `table` | where the rooms stand, what is missing (pure) |
 //! | `repair` | looking at heads, reading pages, telling of what is lost |
 //! | `metrics` | what is counted |
 
 mod bus;
+mod emitter;
 mod metrics;
 mod repair;
 mod table;
@@ -33,6 +35,7 @@ use tokio::sync::watch;
 use self::table::Rooms;
 pub use self::{bus::ClusterBus, metrics::BridgeMetrics};
 use crate::{
+    clock::Clock,
     ports::{Audience, Broadcast, Bus, RoomBus},
     redis::{
         Listener,
@@ -45,6 +48,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(20);
 /// Time between two comparisons of every room with Redis.
 const CHECK: Duration = Duration::from_secs(2);
+/// How long Redis is away before the sessions are told.
+const AWAY: Duration = Duration::from_secs(1);
 /// How long a room is heard after its last member has left.
 const LINGER: Duration = Duration::from_secs(10);
 /// Events for several rooms that are remembered, so that each is told once.
@@ -64,6 +69,8 @@ pub(crate) enum Attend {
     Own(Vec<Arc<Stored>>),
     /// Something was published to a room's channel, or to that of everyone.
     Heard(Option<RoomName>, Bytes),
+    /// Another program sent an event.
+    Emitted(Bytes),
     /// A room's channel is heard.
     Live(RoomName),
     /// A room's channel is not heard.
@@ -86,6 +93,10 @@ pub struct RedisBridge {
     seen_order: VecDeque<u128>,
     next_check: Instant,
     checks: usize,
+    /// Since when Redis is away; none if it is there.
+    away_since: Option<Instant>,
+    /// The sessions know that it is.
+    away_told: bool,
 }
 
 /// Passes what one channel says to the bridge.
@@ -112,10 +123,25 @@ impl Listener for Ear {
     }
 }
 
+/// Passes what other programs send to the bridge.
+struct EmitterEar(Recipient<Attend>);
+
+impl Listener for EmitterEar {
+    fn message(&self, payload: Bytes) {
+        self.0.do_send(Attend::Emitted(payload));
+    }
+}
+
 impl RedisBridge {
     /// Starts the bridge on the thread of Redis. `history` must hand what it
-    /// stores to `bus`. A join waits at most `patience` for its room to be heard.
-    pub fn launch(bus: Arc<ClusterBus>, history: RedisHistory, patience: Duration) {
+    /// stores to `bus`. A join waits at most `patience` for its room to be heard. With
+    /// `emitter` events of other programs are taken from the channels that begin so.
+    pub fn launch(
+        bus: Arc<ClusterBus>,
+        history: RedisHistory,
+        patience: Duration,
+        emitter: Option<&str>,
+    ) {
         let arbiter = bus.link.arbiter();
         let for_bridge = bus.clone();
         let bridge = Self::start_in_arbiter(&arbiter, move |_| Self {
@@ -130,9 +156,15 @@ impl RedisBridge {
             seen_order: VecDeque::new(),
             next_check: Instant::now() + CHECK,
             checks: 0,
+            away_since: None,
+            away_told: false,
         });
         let bridge = bridge.recipient();
         let everyone = Arc::new(Ear { room: None, bridge: bridge.clone() });
+        if let Some(prefix) = emitter {
+            let ear = Arc::new(EmitterEar(bridge.clone()));
+            bus.link.subscribe_pattern(emitter::pattern(prefix), ear);
+        }
         // The only place that sets it.
         let _ = bus.bridge.set(bridge);
         bus.link.subscribe(&everyone_channel(bus.link.prefix()), everyone);
@@ -288,10 +320,28 @@ impl RedisBridge {
         self.bus.relay.broadcast(&broadcast, None);
     }
 
+    fn emitted(&self, payload: &[u8]) {
+        let now = Clock::system().timestamp();
+        let result = match emitter::decode(payload, now) {
+            // Every node hears it by itself.
+            Ok(Some(broadcast)) => {
+                self.bus.relay.broadcast(&broadcast, None);
+                "told"
+            }
+            Ok(None) => "ignored",
+            Err(why) => {
+                log::warn!(reason = why; "an event of another program was refused");
+                "refused"
+            }
+        };
+        self.bus.metrics.emitted.with_label_values(&[result]).inc();
+    }
+
     /// What comes round by itself.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
         self.look_around(now, ctx);
+        self.tell_away(now);
         let patience = self.patience;
         // Who waits longer is told by the end of its channel.
         self.openings.retain(|_, (since, _)| now < *since + patience);
@@ -299,6 +349,16 @@ impl RedisBridge {
             self.next_check = now + CHECK;
             self.leave_idle(now);
             self.check_all(ctx);
+        }
+    }
+
+    /// Tells the sessions once that Redis is away.
+    fn tell_away(&mut self, now: Instant) {
+        if self.bus.link.is_up() {
+            (self.away_since, self.away_told) = (None, false);
+        } else if now >= *self.away_since.get_or_insert(now) + AWAY && !self.away_told {
+            self.away_told = true;
+            self.bus.relay.away();
         }
     }
 
@@ -341,6 +401,7 @@ impl Handler<Attend> for RedisBridge {
             Attend::Exit(room) => self.exit(&room),
             Attend::Own(records) => self.own(records, ctx),
             Attend::Heard(room, payload) => self.heard(room, &payload, ctx),
+            Attend::Emitted(payload) => self.emitted(&payload),
             Attend::Live(room) => self.live(room, ctx),
             Attend::Lost(room) => self.lost(room),
         }

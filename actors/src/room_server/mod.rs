@@ -431,6 +431,17 @@ impl RoomServer {
         tally.count(&self.shared);
     }
 
+    /// The other nodes cannot be reached: what is not stored reaches only this one.
+    fn tell_away(&self) {
+        let e = HubError::unavailable(
+            "Redis is away: messages wait, and what is not stored reaches this node only",
+        );
+        let told = Err(e);
+        for session in self.sessions.values() {
+            session.reply(&ReplyId::None, &told);
+        }
+    }
+
     /// Takes a record off the relay.
     fn arrive(&mut self, record: Arc<Stored>, ctx: &mut Context<Self>) {
         match self.table.accept(&record) {
@@ -529,7 +540,7 @@ impl Handler<RoomDelivery> for RoomServer {
         let shared = self.shared.clone();
         let count = match &delivery {
             RoomDelivery::Stored(records) => records.len(),
-            RoomDelivery::Broadcast(_) | RoomDelivery::Reset(..) => 1,
+            RoomDelivery::Broadcast(_) | RoomDelivery::Reset(..) | RoomDelivery::Away => 1,
         };
         let step = || match delivery {
             RoomDelivery::Stored(records) => {
@@ -539,6 +550,7 @@ impl Handler<RoomDelivery> for RoomServer {
             }
             RoomDelivery::Broadcast(broadcast) => self.hand_out(&broadcast, None),
             RoomDelivery::Reset(room, page) => self.start_over(room, page, ctx),
+            RoomDelivery::Away => self.tell_away(),
         };
         let done = contain(&shared, "room_server", step);
         self.backlog.fetch_sub(count, Ordering::Relaxed);
