@@ -4,7 +4,7 @@
 //! An offset says, with the rooms as the session store keeps them, where the client
 //! stood in every room: a room that is not in it stands where it was joined. Nothing
 //! depends on the order between rooms, on clocks, or on what the node remembers: see
-//! docs/decisions/0011.
+//! docs/decisions/0012.
 
 use hubbub_protocol::{
     id::{MessageId, RoomName, SessionId},

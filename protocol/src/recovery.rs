@@ -12,7 +12,7 @@
 //! where it stands in its other rooms, by the slots under which the session store
 //! keeps them. A room that has not moved since it was joined is left out, so that a
 //! session in one room needs no tail. `!` says that nothing can be proved. Numbers
-//! are decimal, marks, tags and epochs hexadecimal. See docs/decisions/0011.
+//! are decimal, marks, tags and epochs hexadecimal. See docs/decisions/0012.
 
 use std::fmt::Write as _;
 

@@ -40,6 +40,8 @@ const MAX_WAITING: usize = 65_536;
 const UNTOUCHED: Duration = Duration::from_secs(3600);
 /// How often a node says that it is alive, at least.
 const ALIVE: Duration = Duration::from_secs(5);
+/// Time until it says so again if Redis did not take it.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Sessions touched in one go.
 const TOUCHED: usize = 500;
 
@@ -193,8 +195,11 @@ impl Inner {
             let mut alive = redis::cmd("SET");
             alive.arg(self.alive_key(&self.run)).arg(self.clock.now());
             alive.arg("PX").arg(self.keep_ms());
-            // While Redis is away, nobody comes back either.
-            let _ = self.ask(alive).await;
+            if self.ask(alive).await.is_err() {
+                // While Redis is away, nobody comes back either.
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
             if round % rounds == rounds - 1 {
                 let here: Vec<_> = self.here.lock().iter().map(|(id, o)| (*id, *o)).collect();
                 for some in here.chunks(TOUCHED) {

@@ -3,7 +3,7 @@
 //!
 //! The answer goes out before what was missed. The reference server does it the other
 //! way round, and a stock client whose connection is cut in between keeps the events
-//! and gets them a second time: see docs/decisions/0011.
+//! and gets them a second time: see docs/decisions/0012.
 
 use std::sync::Arc;
 
@@ -93,12 +93,18 @@ impl Engine {
                     && *kept.wire == *wire
                     && kept.vocabulary == vocabulary
             });
-            let Some((claim, kept)) = claimed.await else { return };
+            let refused = |why: &'static str| {
+                log::info!(session:% = ticket.id, user:% = identity.user, why; "session not recovered");
+            };
+            let Some((claim, kept)) = claimed.await else {
+                return refused("it is not kept, or not the client's");
+            };
             let personal = RoomName::personal(&identity.user);
             let resolved = resolve(ticket.id, &kept.rooms, ticket.offset.as_deref());
             let complete = kept.rooms.iter().any(|room| room.room == personal);
             let Some(resolved) = resolved.filter(|_| complete && !shared.is_banned(&identity.user))
             else {
+                refused("its offset proves nothing");
                 return claim.end();
             };
             let looks = kept.rooms.iter().zip(&resolved.rooms).map(|(kept, standing)| {
@@ -112,7 +118,10 @@ impl Engine {
                 }
             });
             let from: Option<Vec<HearFrom>> = join_all(looks).await.into_iter().collect();
-            let Some(from) = from else { return claim.end() };
+            let Some(from) = from else {
+                refused("a room may not be joined, or its history has a hole");
+                return claim.end();
+            };
             let positions: Vec<_> = kept
                 .rooms
                 .iter()
