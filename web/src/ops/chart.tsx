@@ -47,7 +47,7 @@ export function Chart({ title, times, series, format, quiet = 'Nothing yet' }: C
       {
         width: Math.max(120, box.clientWidth),
         height: HEIGHT,
-        padding: [8, 10, 0, 0],
+        padding: [8, 26, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
         scales: { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
