@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { load } from './bundle.mjs';
 
-const { parse, gauge, rate, ratesBy, quantile } = await load('ops/metrics.ts');
+const { parse, gauge, nodeOf, rate, ratesBy, quantile } = await load('ops/metrics.ts');
+const { withSample } = await load('ops/samples.ts');
 const { ago, bytes, duration, number, plain, seconds } = await load('ops/words.ts');
 
 const sample = (at, text) => ({ at, figures: parse(text) });
@@ -14,6 +15,18 @@ describe('figures', () => {
     assert.deepEqual([...figures], [['a', 1], ['b{x="1",y="two words"}', 2500], ['c_bucket{le="+Inf"}', Infinity]]);
     assert.equal(gauge({ at: 0, figures }, 'a'), 1);
     assert.equal(gauge({ at: 0, figures }, 'never'), 0);
+  });
+
+  it('belong to a node, also when a balancer hands each question to another one', () => {
+    const of = (node, at) => sample(at, `hubbub_build_info{node="${node}",version="1"} 1\n`);
+    assert.equal(nodeOf(of('n1', 0).figures), 'n1');
+    let nodes = [];
+    for (const [node, at] of [['n2', 0], ['n1', 2_000], ['n2', 4_000]]) nodes = withSample(nodes, of(node, at));
+    assert.deepEqual(nodes.map(({ id, samples }) => [id, samples.map(({ at }) => at)]), [['n1', [2_000]], ['n2', [0, 4_000]]]);
+    nodes = withSample(nodes, of('n2', 63_000));
+    assert.deepEqual(nodes.map(({ id }) => id), ['n2'], 'a node that is silent is forgotten');
+    for (let at = 64_000; at < 500_000; at += 1_000) nodes = withSample(nodes, of('n2', at));
+    assert.equal(nodes[0].samples.length, 150);
   });
 
   it('make rates, summed over labels, and begin anew with the process', () => {

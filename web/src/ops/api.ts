@@ -59,13 +59,6 @@ function sentence(words: string): string {
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
-export interface Health {
-  status: 'healthy' | 'draining';
-  uptime: number;
-  memoryUsage: { rss?: number; peak?: number; virtual?: number };
-  nodeId: string;
-}
-
 export interface SessionInfo {
   id: string;
   userId: string;

@@ -2,6 +2,7 @@ import { render, type JSX } from 'preact';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/compat';
 import { Mark } from '../chat/parts.js';
 import { Api, ApiError, forgetKey, storedKey, storeKey } from './api.js';
+import { gauge } from './metrics.js';
 import { Message, type Wanted } from './message.js';
 import { Overview } from './overview.js';
 import { Pill, Problem } from './parts.js';
@@ -92,11 +93,16 @@ function Inside({ leave }: { leave: () => void }): JSX.Element {
       <header class="bar">
         <Mark />
         <h1>Operations</h1>
-        {nodes?.map(({ id, health }) => (
-          <span key={id} class="node">
-            <Pill tone={health.status === 'healthy' ? 'good' : 'warn'}>{health.status}</Pill> {id}, up for {duration(health.uptime)}
-          </span>
-        ))}
+        {nodes?.map(({ id, samples }) => {
+          const now = samples.at(-1);
+          const draining = now !== undefined && gauge(now, 'hubbub_draining') > 0;
+          return (
+            <span key={id} class="node">
+              <Pill tone={draining ? 'warn' : 'good'}>{draining ? 'draining' : 'healthy'}</Pill> {id}
+              {now && `, up for ${duration(gauge(now, 'hubbub_uptime_seconds'))}`}
+            </span>
+          );
+        })}
         <button type="button" class="plainly small leave-page" onClick={leave}>Forget the key</button>
       </header>
       <nav class="tabs" aria-label="Parts of this page">

@@ -20,6 +20,15 @@ export function parse(text: string): Figures {
   return figures;
 }
 
+/** The name of the node that gave the figures. */
+export function nodeOf(figures: Figures): string {
+  for (const key of figures.keys()) {
+    const name = key.startsWith('hubbub_build_info{') ? /[{,]node="([^"]*)"/.exec(key)?.[1] : undefined;
+    if (name !== undefined) return name;
+  }
+  return 'unknown';
+}
+
 /** A figure that goes up and down. */
 export function gauge({ figures }: Sample, name: string): number {
   return figures.get(name) ?? 0;

@@ -137,17 +137,18 @@ function NodesTable({ nodes }: { nodes: readonly Node[] }): JSX.Element {
         label="Nodes"
         head={['Node', 'State', 'Up for', { name: 'Memory', right: true }, { name: 'Connections', right: true }, { name: 'Sessions', right: true }, 'Drain']}
       >
-        {nodes.map(({ id, health, samples }) => {
+        {nodes.map(({ id, samples }) => {
           const now = samples.at(-1);
-          const draining = health.status === 'draining';
+          const figure = (name: string): number => (now ? gauge(now, name) : 0);
+          const draining = figure('hubbub_draining') > 0;
           return (
             <tr key={id}>
               <th scope="row">{id}</th>
-              <td><Pill tone={draining ? 'warn' : 'good'}>{health.status}</Pill></td>
-              <td>{duration(health.uptime)}</td>
-              <td class="right">{bytes(health.memoryUsage.rss ?? 0)}</td>
-              <td class="right">{now ? number(gauge(now, 'hubbub_connections')) : '–'}</td>
-              <td class="right">{now ? number(gauge(now, 'hubbub_sessions')) : '–'}</td>
+              <td><Pill tone={draining ? 'warn' : 'good'}>{draining ? 'draining' : 'healthy'}</Pill></td>
+              <td>{duration(figure('hubbub_uptime_seconds'))}</td>
+              <td class="right">{bytes(figure('process_resident_memory_bytes'))}</td>
+              <td class="right">{number(figure('hubbub_connections'))}</td>
+              <td class="right">{number(figure('hubbub_sessions'))}</td>
               <td>
                 <button type="button" class="danger small" disabled={busy || draining} onClick={() => setAsking(id)}>
                   Drain<span class="sr"> {id}</span>

@@ -1,30 +1,41 @@
 import { useRef } from 'preact/compat';
-import type { Health } from './api.js';
-import { parse, type Sample } from './metrics.js';
+import { nodeOf, parse, type Sample } from './metrics.js';
 import { usePoll, type Polled } from './poll.js';
 
 /** What is known of a node. */
 export interface Node {
   readonly id: string;
-  readonly health: Health;
   /** Oldest first, at most five minutes. */
   readonly samples: readonly Sample[];
 }
 
 export const EVERY_MS = 2_000;
 const KEEP = 150;
+/** A node that was not heard of for so long is forgotten. */
+const FORGET_MS = 60_000;
 
-/** The nodes, with their figures of the last minutes. */
+/**
+ * The nodes that have answered, with their figures of the last minutes: one, or those behind a
+ * balancer, which hands each question to another one.
+ */
 export function useNodes(): Polled<readonly Node[]> {
-  const samples = useRef<Sample[]>([]);
+  const known = useRef<readonly Node[]>([]);
   return usePoll(
     'nodes',
     async (api) => {
-      const [text, health] = await Promise.all([api.text('/metrics'), api.get<Health>('/api/ws/health')]);
-      const sample: Sample = { at: Date.now(), figures: parse(text) };
-      samples.current = [...samples.current, sample].slice(-KEEP);
-      return [{ id: health.nodeId, health, samples: samples.current }];
+      const sample: Sample = { at: Date.now(), figures: parse(await api.text('/metrics')) };
+      known.current = withSample(known.current, sample);
+      return known.current;
     },
     EVERY_MS,
   );
+}
+
+/** The nodes with one more sample, sorted by name. */
+export function withSample(nodes: readonly Node[], sample: Sample): readonly Node[] {
+  const id = nodeOf(sample.figures);
+  const before = nodes.find((node) => node.id === id);
+  const heard = nodes.filter((node) => node !== before && sample.at - (node.samples.at(-1)?.at ?? 0) < FORGET_MS);
+  const now: Node = { id, samples: [...(before?.samples ?? []), sample].slice(-KEEP) };
+  return [...heard, now].sort((a, b) => a.id.localeCompare(b.id));
 }
