@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { load } from './bundle.mjs';
 
 const { parse, gauge, nodeOf, rate, ratesBy, quantile } = await load('ops/metrics.ts');
-const { withSample } = await load('ops/samples.ts');
+const { withSamples } = await load('ops/samples.ts');
 const { ago, bytes, duration, number, plain, seconds } = await load('ops/words.ts');
 
 const sample = (at, text) => ({ at, figures: parse(text) });
@@ -17,16 +17,17 @@ describe('figures', () => {
     assert.equal(gauge({ at: 0, figures }, 'never'), 0);
   });
 
-  it('belong to a node, also when a balancer hands each question to another one', () => {
-    const of = (node, at) => sample(at, `hubbub_build_info{node="${node}",version="1"} 1\n`);
-    assert.equal(nodeOf(of('n1', 0).figures), 'n1');
-    let nodes = [];
-    for (const [node, at] of [['n2', 0], ['n1', 2_000], ['n2', 4_000]]) nodes = withSample(nodes, of(node, at));
-    assert.deepEqual(nodes.map(({ id, samples }) => [id, samples.map(({ at }) => at)]), [['n1', [2_000]], ['n2', [0, 4_000]]]);
-    nodes = withSample(nodes, of('n2', 63_000));
-    assert.deepEqual(nodes.map(({ id }) => id), ['n2'], 'a node that is silent is forgotten');
-    for (let at = 64_000; at < 500_000; at += 1_000) nodes = withSample(nodes, of('n2', at));
-    assert.equal(nodes[0].samples.length, 150);
+  it('belong to nodes: every figure of the one that answers, a few of the others', () => {
+    const info = (nodeId, publishes) => ({ nodeId, connections: 1, sessions: 1, rooms: 1, publishes, volatile: 0, deliveries: 0 });
+    const figures = (node, publishes) => parse(`hubbub_build_info{node="${node}",version="1"} 1\nhubbub_publishes_total ${publishes}\nx 1\n`);
+    assert.equal(nodeOf(figures('n1', 0)), 'n1');
+    let nodes = withSamples([], [info('n1', 10), info('n2', 5)], figures('n1', 10), 0);
+    nodes = withSamples(nodes, [info('n1', 30), info('n2', 9)], figures('n1', 30), 2_000);
+    assert.deepEqual(nodes.map(({ id, whole, samples }) => [id, whole, rate(samples[0], samples[1], 'hubbub_publishes_total')]), [['n1', true, 10], ['n2', false, 2]]);
+    nodes = withSamples(nodes, [info('n1', 30), info('n2', 9)], figures('n2', 9), 4_000);
+    assert.deepEqual(nodes.map(({ whole, samples }) => [whole, samples.length]), [[false, 1], [true, 1]], 'another node answered');
+    for (let at = 6_000; at < 700_000; at += 2_000) nodes = withSamples(nodes, [info('n2', 9)], figures('n2', 9), at);
+    assert.deepEqual(nodes.map(({ id, samples }) => [id, samples.length]), [['n2', 150]], 'n1 is no longer in the list');
   });
 
   it('make rates, summed over labels, and begin anew with the process', () => {

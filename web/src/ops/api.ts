@@ -59,6 +59,29 @@ function sentence(words: string): string {
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
+export interface NodeInfo {
+  nodeId: string;
+  instance: string;
+  own: boolean;
+  state: 'ready' | 'draining' | 'gone';
+  version: string;
+  startedAt: string;
+  seenAt: string;
+  connections: number;
+  sessions: number;
+  rooms: number;
+  publishes: number;
+  volatile: number;
+  deliveries: number;
+}
+
+export interface NodeList {
+  nodes: NodeInfo[];
+  nodeCount: number;
+  users: number;
+  roomCount: number;
+}
+
 export interface SessionInfo {
   id: string;
   userId: string;

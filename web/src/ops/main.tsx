@@ -2,16 +2,15 @@ import { render, type JSX } from 'preact';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/compat';
 import { Mark } from '../chat/parts.js';
 import { Api, ApiError, forgetKey, storedKey, storeKey } from './api.js';
-import { gauge } from './metrics.js';
 import { Message, type Wanted } from './message.js';
-import { Overview } from './overview.js';
+import { Overview, TONES } from './overview.js';
 import { Pill, Problem } from './parts.js';
 import { DeskContext } from './poll.js';
 import { Rooms } from './rooms.js';
-import { useNodes } from './samples.js';
+import { useCluster } from './samples.js';
 import { Sessions } from './sessions.js';
 import { Users } from './users.js';
-import { duration } from './words.js';
+import { ago } from './words.js';
 
 const TABS = { overview: 'Overview', rooms: 'Rooms', sessions: 'Sessions', users: 'Users', message: 'Follow a message' };
 type Tab = keyof typeof TABS;
@@ -83,7 +82,7 @@ function Inside({ leave }: { leave: () => void }): JSX.Element {
   const [tab, setTab] = useTab();
   const [user, setUser] = useState('');
   const [wanted, setWanted] = useState<Wanted>({ room: '', message: '', user: '' });
-  const { value: nodes, error } = useNodes();
+  const { value: cluster, error } = useCluster();
   const lookUp = (one: string): void => {
     setUser(one);
     setTab('users');
@@ -93,16 +92,11 @@ function Inside({ leave }: { leave: () => void }): JSX.Element {
       <header class="bar">
         <Mark />
         <h1>Operations</h1>
-        {nodes?.map(({ id, samples }) => {
-          const now = samples.at(-1);
-          const draining = now !== undefined && gauge(now, 'hubbub_draining') > 0;
-          return (
-            <span key={id} class="node">
-              <Pill tone={draining ? 'warn' : 'good'}>{draining ? 'draining' : 'healthy'}</Pill> {id}
-              {now && `, up for ${duration(gauge(now, 'hubbub_uptime_seconds'))}`}
-            </span>
-          );
-        })}
+        {cluster?.nodes.map(({ id, info }) => (
+          <span key={id} class="node">
+            <Pill tone={TONES[info.state]}>{info.state}</Pill> {id}, up for {ago(info.startedAt)}
+          </span>
+        ))}
         <button type="button" class="plainly small leave-page" onClick={leave}>Forget the key</button>
       </header>
       <nav class="tabs" aria-label="Parts of this page">
@@ -112,7 +106,7 @@ function Inside({ leave }: { leave: () => void }): JSX.Element {
       </nav>
       <main>
         <Problem words={error} />
-        {tab === 'overview' && (nodes ? <Overview nodes={nodes} /> : <p>Looking…</p>)}
+        {tab === 'overview' && (cluster ? <Overview cluster={cluster} /> : <p>Looking…</p>)}
         {tab === 'rooms' && (
           <Rooms
             follow={(room, message) => {

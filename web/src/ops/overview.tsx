@@ -5,8 +5,8 @@ import { Chart, type Series } from './chart.js';
 import { gauge, quantile, rate, ratesBy, type Sample } from './metrics.js';
 import { Confirm, Pill, Table, Told } from './parts.js';
 import { useAction } from './poll.js';
-import type { Node } from './samples.js';
-import { bytes, duration, number, plain, seconds } from './words.js';
+import type { Cluster, Node } from './samples.js';
+import { ago, bytes, number, plain, seconds } from './words.js';
 
 /** Rates and quantiles are taken over so many samples, so that they do not jump. */
 const WINDOW = 3;
@@ -16,14 +16,15 @@ const MAX_REASONS = 6;
 const perSecond = (value: number): string => `${number(value)}/s`;
 
 /** How the hub is, now and in the last minutes. */
-export function Overview({ nodes }: { nodes: readonly Node[] }): JSX.Element {
+export function Overview({ cluster }: { cluster: Cluster }): JSX.Element {
+  const { nodes } = cluster;
   return (
     <>
-      <Tiles nodes={nodes} />
+      <Tiles cluster={cluster} />
       {nodes.map((node) => (
         <section key={node.id} aria-label={`Charts of ${node.id}`}>
           <h2 class={nodes.length > 1 ? '' : 'sr'}>{nodes.length > 1 ? node.id : 'Charts'}</h2>
-          <Charts samples={node.samples} />
+          <Charts samples={node.samples} whole={node.whole} />
         </section>
       ))}
       <NodesTable nodes={nodes} />
@@ -32,7 +33,7 @@ export function Overview({ nodes }: { nodes: readonly Node[] }): JSX.Element {
 }
 
 /** The figures of all nodes, summed. */
-function Tiles({ nodes }: { nodes: readonly Node[] }): JSX.Element {
+function Tiles({ cluster: { nodes, users, roomCount } }: { cluster: Cluster }): JSX.Element {
   const sum = (one: (now: Sample, before: Sample) => number): number =>
     nodes.reduce((all, { samples }) => {
       const now = samples.at(-1);
@@ -41,8 +42,8 @@ function Tiles({ nodes }: { nodes: readonly Node[] }): JSX.Element {
   const tiles: [string, string][] = [
     ['Connections', number(sum((now) => gauge(now, 'hubbub_connections')))],
     ['Sessions', number(sum((now) => gauge(now, 'hubbub_sessions')))],
-    ['Users', number(sum((now) => gauge(now, 'hubbub_users')))],
-    ['Rooms', number(sum((now) => gauge(now, 'hubbub_rooms')))],
+    ['Users', number(users)],
+    ['Rooms', number(roomCount)],
     ['Publishes', perSecond(sum((now, before) => rate(before, now, 'hubbub_publishes_total')))],
     ['Deliveries', perSecond(sum((now, before) => rate(before, now, 'hubbub_deliveries_total')))],
     ['Waiting for slow clients', bytes(sum((now) => gauge(now, 'hubbub_outbound_queue_bytes')))],
@@ -59,7 +60,7 @@ function Tiles({ nodes }: { nodes: readonly Node[] }): JSX.Element {
   );
 }
 
-function Charts({ samples }: { samples: readonly Sample[] }): JSX.Element {
+function Charts({ samples, whole }: { samples: readonly Sample[]; whole: boolean }): JSX.Element {
   const times = useMemo(() => samples.map(({ at }) => at / 1_000), [samples]);
   const charts = useMemo(() => {
     const line = (name: string, value: (before: Sample, now: Sample) => number | null): Series => ({
@@ -110,18 +111,24 @@ function Charts({ samples }: { samples: readonly Sample[] }): JSX.Element {
       {chart('Connections', charts.connections, number)}
       {chart('Published', charts.traffic, perSecond)}
       {chart('Delivered', charts.deliveries, perSecond)}
-      {chart('Time to acknowledge', charts.ack, seconds)}
-      {chart('Time to deliver', charts.delivery, seconds)}
-      {chart('Time to store', charts.store, seconds)}
-      {chart('Dropped, by reason', charts.drops, perSecond, 'Nothing was dropped')}
-      {chart('Closed, by reason', charts.closed, perSecond, 'Nothing was closed')}
-      {chart('Refused, by reason', charts.refused, perSecond, 'Nothing was refused')}
-      {chart('Bytes', charts.sent, (value) => `${bytes(value)}/s`)}
-      {chart('Memory', charts.memory, bytes)}
-      {chart('CPU', charts.cpu, (value) => `${number(value)} %`)}
+      {whole && (
+        <>
+          {chart('Time to acknowledge', charts.ack, seconds)}
+          {chart('Time to deliver', charts.delivery, seconds)}
+          {chart('Time to store', charts.store, seconds)}
+          {chart('Dropped, by reason', charts.drops, perSecond, 'Nothing was dropped')}
+          {chart('Closed, by reason', charts.closed, perSecond, 'Nothing was closed')}
+          {chart('Refused, by reason', charts.refused, perSecond, 'Nothing was refused')}
+          {chart('Bytes', charts.sent, (value) => `${bytes(value)}/s`)}
+          {chart('Memory', charts.memory, bytes)}
+          {chart('CPU', charts.cpu, (value) => `${number(value)} %`)}
+        </>
+      )}
     </div>
   );
 }
+
+export const TONES = { ready: 'good', draining: 'warn', gone: 'bad' } as const;
 
 function earlier(samples: readonly Sample[], at: number): Sample {
   return samples[Math.max(0, at - WINDOW)] as Sample;
@@ -137,20 +144,19 @@ function NodesTable({ nodes }: { nodes: readonly Node[] }): JSX.Element {
         label="Nodes"
         head={['Node', 'State', 'Up for', { name: 'Memory', right: true }, { name: 'Connections', right: true }, { name: 'Sessions', right: true }, 'Drain']}
       >
-        {nodes.map(({ id, samples }) => {
+        {nodes.map(({ id, info, samples, whole }) => {
           const now = samples.at(-1);
-          const figure = (name: string): number => (now ? gauge(now, name) : 0);
-          const draining = figure('hubbub_draining') > 0;
+          const memory = whole && now ? gauge(now, 'process_resident_memory_bytes') : undefined;
           return (
             <tr key={id}>
               <th scope="row">{id}</th>
-              <td><Pill tone={draining ? 'warn' : 'good'}>{draining ? 'draining' : 'healthy'}</Pill></td>
-              <td>{duration(figure('hubbub_uptime_seconds'))}</td>
-              <td class="right">{bytes(figure('process_resident_memory_bytes'))}</td>
-              <td class="right">{number(figure('hubbub_connections'))}</td>
-              <td class="right">{number(figure('hubbub_sessions'))}</td>
+              <td><Pill tone={TONES[info.state]}>{info.state}</Pill></td>
+              <td>{ago(info.startedAt)}</td>
+              <td class="right">{memory === undefined ? '–' : bytes(memory)}</td>
+              <td class="right">{number(info.connections)}</td>
+              <td class="right">{number(info.sessions)}</td>
               <td>
-                <button type="button" class="danger small" disabled={busy || draining} onClick={() => setAsking(id)}>
+                <button type="button" class="danger small" disabled={busy || info.state !== 'ready'} onClick={() => setAsking(id)}>
                   Drain<span class="sr"> {id}</span>
                 </button>
               </td>
