@@ -312,7 +312,11 @@ impl Hub {
             return self.tracker.send(CloseUser(user)).await.map_err(no_tracker);
         };
         let until = if ban_ms > 0 { self.shared.clock.now().saturating_add(ban_ms) } else { 0 };
-        let elsewhere = self.user(user.clone()).await?.map_or(0, |user| user.elsewhere.len());
+        // Redis knows a little sooner than this node. Where it is away, telling the
+        // others fails below.
+        let shares = cluster.find(user.clone()).await.unwrap_or_default();
+        let others = shares.iter().filter(|(node, _)| *node != cluster.instance);
+        let elsewhere: usize = others.map(|(_, share)| share.sessions.len()).sum();
         let here = self.tracker.send(CloseUser(user.clone())).await.map_err(no_tracker)?;
         cluster.send_away(user, until).await.map_err(|error| {
             log::warn!(error:%; "the other nodes could not be told to send a user away");
