@@ -65,7 +65,7 @@ impl Fleet {
         bounds: HistoryConfig,
         relay: &Arc<Relay>,
         observer: Arc<dyn StoreObserver>,
-    ) -> Rooms {
+    ) -> (Arc<dyn History>, Arc<dyn RoomBus>) {
         let bus = ClusterBus::new(
             self.link.clone(),
             relay.clone(),
