@@ -98,11 +98,17 @@ impl RedisBridge {
 
     /// Notes where a new room stands before its channel is heard.
     pub(super) fn begin(&mut self, room: RoomName, ctx: &mut Context<Self>) {
+        if let Some(entry) = self.rooms.get_mut(&room) {
+            entry.begin();
+        }
         let (link, key) = (self.bus.link.clone(), self.keys(&room).state());
         let head = async move { read_head(&link, key).await };
         ctx.spawn(head.into_actor(self).map(move |head, act, ctx| {
-            if let (Some(head), Some(entry)) = (head, act.rooms.get_mut(&room)) {
-                entry.begin_at(head);
+            if let Some(entry) = act.rooms.get_mut(&room) {
+                match head {
+                    Some(head) => entry.begin_at(head),
+                    None => entry.begin_failed(),
+                }
                 act.attend(room, ctx);
             }
         }));

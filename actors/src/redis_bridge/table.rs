@@ -36,6 +36,10 @@ pub struct Room {
     last: Option<MessageId>,
     /// Something may have been missed: nothing is handed on until it was looked at.
     unsure: bool,
+    /// Nothing was handed on yet.
+    fresh: bool,
+    /// Where it stands before its channel is heard is being read.
+    beginning: bool,
     /// The channel was not heard for a while.
     interrupted: bool,
     /// What Redis had a while ago.
@@ -89,6 +93,8 @@ impl Room {
             position: None,
             last: None,
             unsure: true,
+            fresh: true,
+            beginning: false,
             interrupted: false,
             expected: None,
             looking: false,
@@ -109,7 +115,7 @@ impl Room {
         let overdue =
             self.expected.is_some_and(|(offset, at)| reached < offset && now >= at + ON_ITS_WAY);
         let late = self.gap_since.is_some_and(|since| now >= since + GRACE);
-        !self.looking && self.live && (self.unsure || late || overdue)
+        !self.looking && !self.beginning && self.live && (self.unsure || late || overdue)
     }
 
     /// Whether members may read the history and then hear the room: nothing above
@@ -143,7 +149,10 @@ impl Room {
 
     /// Whether a record was handed on already.
     pub fn has(&self, position: Position) -> bool {
-        self.position.is_some_and(|at| at.epoch == position.epoch && position.offset <= at.offset)
+        !self.fresh
+            && self
+                .position
+                .is_some_and(|at| at.epoch == position.epoch && position.offset <= at.offset)
     }
 
     /// Whether nothing is known to be missing.
@@ -155,9 +164,20 @@ impl Room {
             && self.expected.is_none_or(|(offset, _)| offset <= reached)
     }
 
+    /// Where it stands is being read before its channel is heard.
+    pub fn begin(&mut self) {
+        self.beginning = true;
+    }
+
+    /// That could not be read.
+    pub fn begin_failed(&mut self) {
+        self.beginning = false;
+    }
+
     /// Where a new room stands before its channel is heard: what comes above it is
     /// to be handed on.
     pub fn begin_at(&mut self, head: Head) {
+        self.beginning = false;
         if self.position.is_none() {
             self.position = Some(head.position.unwrap_or(NOTHING));
             self.last = head.last;
@@ -176,6 +196,7 @@ impl Room {
     }
 
     fn take(&mut self, record: &Arc<Stored>) {
+        self.fresh = false;
         self.position = Some(record.position);
         self.last = Some(record.record.id);
     }
@@ -187,7 +208,7 @@ impl Room {
         let next = match self.position {
             None => false,
             Some(at) if at.epoch == new.epoch => {
-                if new.offset <= at.offset {
+                if new.offset <= at.offset && !self.fresh {
                     return Vec::new();
                 }
                 new.offset == at.offset + 1
@@ -197,7 +218,7 @@ impl Room {
         };
         if self.unsure || self.looking || !next {
             self.keep(record, now);
-            return Vec::new();
+            return if self.unsure || self.looking { Vec::new() } else { self.drain() };
         }
         self.take(&record);
         let mut out = vec![record];
@@ -248,6 +269,7 @@ impl Room {
     /// for a room that is new): gives what can be handed on, and what to do.
     pub fn looked(&mut self, head: Head) -> (Vec<Arc<Stored>>, Verdict) {
         let there = head.position.unwrap_or(NOTHING);
+        self.rewind();
         let at = match self.position {
             Some(NOTHING) if there != NOTHING => Position { offset: 0, ..there },
             Some(at) if there == NOTHING && !self.interrupted && at.epoch != NOTHING.epoch => {
@@ -294,9 +316,23 @@ impl Room {
 
     /// What came meanwhile and fits.
     fn drain(&mut self) -> Vec<Arc<Stored>> {
+        self.rewind();
         let mut out = Vec::new();
         self.follow(&mut out);
         out
+    }
+
+    /// What came by the channel is due, although its head was read later: it was
+    /// published when the channel was heard.
+    fn rewind(&mut self) {
+        if let (true, Some(at), Some((offset, first))) =
+            (self.fresh, self.position, self.ahead.first_key_value())
+            && first.position.epoch == at.epoch
+            && *offset <= at.offset
+        {
+            self.position = Some(Position { offset: offset - 1, ..at });
+            self.last = None;
+        }
     }
 
     /// A page was read above an offset that [`looked`](Self::looked) or the page
@@ -332,6 +368,7 @@ impl Room {
 
     /// The members were told that something is missing, and the head of the room.
     pub fn reset(&mut self, head: Position, last: Option<MessageId>) -> Vec<Arc<Stored>> {
+        self.fresh = false;
         self.position = Some(head);
         self.last = last;
         self.settle();

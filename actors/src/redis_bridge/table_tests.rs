@@ -64,7 +64,7 @@ fn now() -> Instant {
 #[test]
 fn what_comes_in_order_is_handed_on_once() {
     let mut room = room_at(5);
-    for (offset, expected) in [(5, vec![]), (6, vec![6]), (6, vec![]), (7, vec![7]), (3, vec![])] {
+    for (offset, expected) in [(6, vec![6]), (5, vec![]), (6, vec![]), (7, vec![7]), (3, vec![])] {
         assert_eq!(offsets(&room.accept(record(E, offset), now())), expected);
     }
     assert!(room.in_order());
@@ -183,6 +183,22 @@ fn a_room_that_begins_before_it_is_heard_reads_what_came_between() {
     assert!(room.wants_look(now()));
     room.look();
     assert_eq!(room.looked(head(E, 6)).1, Verdict::Read(4));
+}
+
+#[test]
+fn what_is_heard_is_due_even_if_the_head_was_read_later() {
+    let mut room = Room::new();
+    room.begin();
+    room.live = true;
+    assert!(!room.wants_look(now()), "where it begins is not known yet");
+    assert!(room.accept(record(E, 6), now()).is_empty());
+    room.begin_at(head(E, 6));
+    assert!(!room.has(at(E, 6)) && room.wants_look(now()));
+    room.look();
+    assert_eq!(room.looked(head(E, 6)).1, Verdict::Read(5));
+    let Repaired::Records(records, verdict) = room.repaired(page(E, 1, 6..=6, 6)) else { panic!() };
+    assert_eq!((offsets(&records), verdict), (vec![6], Verdict::Fine));
+    assert!(room.in_order() && room.accept(record(E, 6), now()).is_empty());
 }
 
 #[test]
