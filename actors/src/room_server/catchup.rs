@@ -440,7 +440,10 @@ impl RoomServer {
             messages: page.records.clone(),
         });
         for session in told {
-            session.tell(&joined);
+            if let Some(marks) = session.keeping.as_ref().and_then(|keeping| keeping.marks()) {
+                marks.lock().set(&room, page.head);
+            }
+            session.tell_at(&joined);
         }
         if more {
             self.repair(room, page.head.offset, ctx);
