@@ -75,7 +75,9 @@ pub(super) async fn connect(
 fn reach(how: LinkConfig, url: &ServiceUrl, timeout: Duration) -> Result<(), String> {
     // Refused only if a provider has been chosen before, which does as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let how = LinkConfig { connect_timeout: timeout, response_timeout: timeout, ..how };
+    // The whole is timed here; the parts must not be over first.
+    let part = timeout * 2;
+    let how = LinkConfig { connect_timeout: part, response_timeout: part, ..how };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -18,6 +18,13 @@ fn publishes_wait_and_are_refused_and_nothing_is_told_in_silence() {
     let hub = &fleet.hubs[0];
     let (mut ann, mut here) = (hub.member("ann", "r"), hub.member("here", "r"));
     let mut there = fleet.hubs[1].member("there", "r");
+    // Who is still being let in when Redis goes is sent away to come again.
+    for user in ["ann", "here", "there"] {
+        ann.ok(json!({"type": "direct", "userId": user, "content": "settled"}));
+    }
+    for member in [&mut ann, &mut here, &mut there] {
+        member.expect_kind("direct");
+    }
     redis.kill();
     until("the node is not ready", SOON, || {
         let answer = hub.http().get("/readyz");
