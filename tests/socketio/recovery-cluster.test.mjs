@@ -100,8 +100,8 @@ describe('recovery between nodes', () => {
         HISTORY__MAX_MESSAGES: 100_000,
         CLUSTER__REDIS_URL: `redis://127.0.0.1:${redis.port}`,
         LIMITS__MESSAGES_PER_SECOND: 0,
-        // What a killed node has left counts until its lease ends.
-        LIMITS__MAX_SESSIONS_PER_USER: 0,
+        // What a killed node has left of a session does not count beside it.
+        LIMITS__MAX_SESSIONS_PER_USER: 2,
         NODE__ID: `n${i}`,
       }));
       const ready = async () => (await fetch(`${hubs[i].origin}/readyz`)).status === 200;
