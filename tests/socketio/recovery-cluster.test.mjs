@@ -1,13 +1,10 @@
 // Connection state recovery between nodes: three hubs, one Redis, stock clients, and the
 // node under them killed. HUBBUB_RECOVERY_TRIALS kills more often.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Redis } from './redis.mjs';
 import { Hub, JsonMember, TRANSPORTS, client, until } from './support.mjs';
 import WebSocketOfNode from 'ws';
 
@@ -16,34 +13,6 @@ globalThis.WebSocket ??= WebSocketOfNode;
 const TRIALS = Number(process.env.HUBBUB_RECOVERY_TRIALS ?? 6);
 const ROOMS = ['a', 'b', 'c'];
 const ask = (socket, event, fields) => socket.timeout(8000).emitWithAck(event, fields);
-
-/** A Redis of the test's own. */
-class Redis {
-  static async start() {
-    const redis = new Redis();
-    const probe = createServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    redis.port = probe.address().port;
-    await new Promise((resolve) => probe.close(resolve));
-    redis.dir = mkdtempSync(join(tmpdir(), 'hubbub-redis-'));
-    const args = ['--port', redis.port, '--bind', '127.0.0.1', '--save', '', '--dir', redis.dir];
-    redis.process = spawn('redis-server', args.map(String), { stdio: 'ignore' });
-    await until(async () => {
-      const socket = connect(redis.port, '127.0.0.1');
-      const up = await Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).catch(() => false);
-      socket.destroy();
-      return up;
-    }, 'redis listens');
-    return redis;
-  }
-
-  async close() {
-    const gone = once(this.process, 'exit');
-    this.process.kill('SIGKILL');
-    await gone;
-    rmSync(this.dir, { recursive: true, force: true });
-  }
-}
 
 /** Leads every new connection to one node; can freeze those that are there. */
 class Gate {
