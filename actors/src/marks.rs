@@ -81,6 +81,8 @@ impl Marks {
             // Its personal room, and most often one more.
             self.rooms.reserve_exact(2);
         }
+        // Most sessions are in few rooms, and a vector would make room for four.
+        self.rooms.reserve_exact(1);
         self.rooms.push(Mark { room: room.clone(), slot, base, at: None });
         slot
     }

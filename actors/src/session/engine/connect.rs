@@ -149,6 +149,7 @@ impl Engine {
                 }));
                 self.connection.authenticated(None);
                 socket.joined();
+                self.joined.reserve_exact(1);
                 self.joined.push(Joined { namespace, member: Member::App(socket) });
             }
             Err(ConnectRefused { message, data }) => self.push(&engine_frame(|out| {

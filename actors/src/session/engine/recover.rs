@@ -194,6 +194,8 @@ impl Engine {
         self.connection.authenticated(None);
         // Most connections join one, and each place is large.
         self.joined.reserve_exact(1);
+        // Most connections are in one namespace, and a vector would make room for four.
+        self.joined.reserve_exact(1);
         self.joined.push(Joined { namespace, member: Member::Session(core) });
     }
 
