@@ -101,6 +101,8 @@ impl SessionStore for MemorySessions {
         self.owned(session, owner, |state, _| {
             if let Some(entry) = state.sessions.get_mut(&session) {
                 entry.kept.rooms.retain(|known| known.room != room.room);
+                // Most sessions are in few rooms, and a vector would make room for four.
+                entry.kept.rooms.reserve_exact(1);
                 entry.kept.rooms.push(room);
             }
         })
