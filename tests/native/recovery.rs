@@ -224,6 +224,31 @@ fn the_newer_connection_wins() {
 }
 
 #[test]
+fn resuming_gives_no_more_rooms_than_a_session_may_have() {
+    let hub = Hub::start(&[("HUBBUB__ROOMS__MAX_PER_SESSION", "4")]);
+    let (mut first, older) = Listener::enter(&hub, "ann");
+    drop(older);
+    let (mut ws, session) = open(&hub, "ann");
+    for room in ["d", "e"] {
+        ws.join(room);
+    }
+    let request =
+        json!({"type": "resume", "sessionId": first.session, "positions": first.positions});
+    let answer = ws.ok(request);
+    assert_eq!(answer["recovered"], false, "{answer}");
+    let rooms = answer["rooms"].as_array().unwrap();
+    let refused = |room: &&Value| room["code"] == "too_many_rooms";
+    assert_eq!((rooms.len(), rooms.iter().filter(refused).count()), (3, 1), "{answer}");
+    ws.refused(json!({"type": "join", "roomId": "f"}), "too_many_rooms");
+    // All four come along to the next session, and no fifth.
+    drop(ws);
+    first.session = session;
+    let (mut ws, answer) = first.resume(&hub);
+    assert_eq!(answer["rooms"].as_array().unwrap().len(), 4, "{answer}");
+    ws.refused(json!({"type": "join", "roomId": "f"}), "too_many_rooms");
+}
+
+#[test]
 fn what_cannot_be_proved_is_not_recovered() {
     let hub = Hub::start(&[("HUBBUB__HISTORY__MAX_MESSAGES", "10"), UNLIMITED]);
     let (mut listener, ws) = Listener::enter(&hub, "ann");

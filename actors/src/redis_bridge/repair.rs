@@ -130,21 +130,20 @@ impl RedisBridge {
         self.look_around(Instant::now(), ctx);
     }
 
-    fn look_failed(&mut self, room: &RoomName, ctx: &mut Context<Self>) {
+    /// A later tick tries again.
+    fn look_failed(&mut self, room: &RoomName) {
         if let Some(entry) = self.rooms.get_mut(room) {
-            entry.look_failed();
+            entry.look_failed(Instant::now());
         }
         self.looks -= 1;
-        // The next tick tries again.
-        let _ = ctx;
     }
 
     fn looked(&mut self, room: RoomName, head: Option<Head>, ctx: &mut Context<Self>) {
         let Some(entry) = self.rooms.get_mut(&room) else { return self.look_ended(&room, ctx) };
-        let Some(head) = head else { return self.look_failed(&room, ctx) };
+        let Some(head) = head else { return self.look_failed(&room) };
         if !entry.live {
             // The channel was lost meanwhile: what the head says is no longer enough.
-            return self.look_failed(&room, ctx);
+            return self.look_failed(&room);
         }
         let (records, verdict) = entry.looked(head);
         self.hand_on(&records);
@@ -177,10 +176,10 @@ impl RedisBridge {
         let Some(entry) = self.rooms.get_mut(&room) else { return self.look_ended(&room, ctx) };
         let page = match page {
             Ok(page) if entry.live => page,
-            Ok(_) => return self.look_failed(&room, ctx),
+            Ok(_) => return self.look_failed(&room),
             Err(e) => {
                 log::warn!(room:% = room, error:% = e; "filling a gap failed, tried again");
-                return self.look_failed(&room, ctx);
+                return self.look_failed(&room);
             }
         };
         match entry.repaired(page) {
@@ -216,7 +215,7 @@ impl RedisBridge {
             let Some(entry) = act.rooms.get_mut(&room) else { return act.look_ended(&room, ctx) };
             let page = match page {
                 Ok(page) if entry.live => page,
-                _ => return act.look_failed(&room, ctx),
+                _ => return act.look_failed(&room),
             };
             log::warn!(room:% = room, reason = loss.as_str(), epoch:% = page.head.epoch,
                 offset = page.head.offset;

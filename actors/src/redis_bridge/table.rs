@@ -23,6 +23,10 @@ const MAX_AHEAD: usize = 256;
 pub const GRACE: Duration = Duration::from_millis(20);
 /// How long what Redis has may be on its way before it counts as missed.
 const ON_ITS_WAY: Duration = Duration::from_millis(200);
+/// How long after a look that came to nothing the next one waits; doubled each time,
+/// up to [`MAX_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Where a room stands that has no history.
 const NOTHING: Position = Position { epoch: Epoch(0), offset: 0 };
 
@@ -46,6 +50,9 @@ pub struct Room {
     expected: Option<(u64, Instant)>,
     /// A look is under way.
     looking: bool,
+    /// Looks that came to nothing, one after the other, and when the next may begin.
+    failures: u32,
+    look_at: Option<Instant>,
     /// What came too early.
     ahead: BTreeMap<u64, Arc<Stored>>,
     /// Since when something is missing.
@@ -98,6 +105,8 @@ impl Room {
             interrupted: false,
             expected: None,
             looking: false,
+            failures: 0,
+            look_at: None,
             ahead: BTreeMap::new(),
             gap_since: None,
             idle_since: None,
@@ -115,7 +124,9 @@ impl Room {
         let overdue =
             self.expected.is_some_and(|(offset, at)| reached < offset && now >= at + ON_ITS_WAY);
         let late = self.gap_since.is_some_and(|since| now >= since + GRACE);
-        !self.looking && !self.beginning && self.live && (self.unsure || late || overdue)
+        let rested = self.look_at.is_none_or(|at| now >= at);
+        let wanted = self.unsure || late || overdue;
+        !self.looking && !self.beginning && self.live && rested && wanted
     }
 
     /// Whether members may read the history and then hear the room: nothing above
@@ -129,10 +140,13 @@ impl Room {
         self.looking = true;
     }
 
-    /// A look came to nothing; it is tried again.
-    pub fn look_failed(&mut self) {
+    /// A look came to nothing; it is tried again, after a pause that grows.
+    pub fn look_failed(&mut self, now: Instant) {
         self.looking = false;
         self.unsure = true;
+        let pause = PAUSE.saturating_mul(1 << self.failures.min(16)).min(MAX_PAUSE);
+        self.failures += 1;
+        self.look_at = Some(now + pause);
     }
 
     /// The channel is not heard: nothing is handed on until somebody has looked.
@@ -140,6 +154,8 @@ impl Room {
         self.live = false;
         self.unsure = true;
         self.interrupted = true;
+        // Once it is heard again it is looked at at once.
+        (self.failures, self.look_at) = (0, None);
     }
 
     /// Nothing is handed on until somebody has looked.
@@ -312,6 +328,7 @@ impl Room {
         self.unsure = false;
         self.interrupted = false;
         self.expected = None;
+        (self.failures, self.look_at) = (0, None);
     }
 
     /// What came meanwhile and fits.

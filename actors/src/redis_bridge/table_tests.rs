@@ -257,3 +257,29 @@ proptest! {
         prop_assert_eq!(told, all);
     }
 }
+
+#[test]
+fn a_look_that_fails_is_repeated_after_pauses_that_grow() {
+    let mut room = room_at(5);
+    room.doubt();
+    let mut moment = now();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        assert!(room.wants_look(moment));
+        room.look();
+        room.look_failed(moment);
+        let pause = (1..).find(|&ms| room.wants_look(moment + Duration::from_millis(ms))).unwrap();
+        pauses.push(pause);
+        moment += Duration::from_millis(pause);
+    }
+    assert_eq!(pauses, [20, 40, 80, 160, 320, 640, 1280, 2000, 2000, 2000]);
+    // A channel that is heard again is looked at at once.
+    room.lose();
+    room.live = true;
+    assert!(room.wants_look(moment));
+    // So is a room that is in doubt again after a look that did not fail.
+    room.look();
+    assert_eq!(room.looked(head(E, 5)).1, Verdict::Fine);
+    room.doubt();
+    assert!(room.wants_look(moment));
+}

@@ -69,14 +69,22 @@ async fn take_over(
     let Some((claim, kept)) = claimed.await else { return (Vec::new(), false) };
     let positions: HashMap<RoomName, Position> = resume.positions.into_iter().collect();
     let mut rooms = Vec::new();
+    // Those of the new session count as well: else each resumption could add to them.
+    let mut places = shared.settings.max_rooms_per_session.saturating_sub(handle.room_count());
     // Of rooms that cannot be recovered, so much that the answer stays a page.
     let mut bytes = shared.page_bytes();
     for room in kept.rooms.into_iter().map(|kept| kept.room) {
         if room.is_reserved() || handle.is_in(&room) {
             continue;
         }
+        if places == 0 {
+            rooms.push(refused(room, ErrorCode::TooManyRooms));
+            continue;
+        }
         let have = positions.get(&room).copied();
-        rooms.push(look(shared, handle, room, have, &mut bytes).await);
+        let looked = look(shared, handle, room, have, &mut bytes).await;
+        places -= usize::from(looked.position.is_some());
+        rooms.push(looked);
     }
     if let (Some(store), Some(keeping)) = (&shared.sessions, &handle.keeping) {
         let entered = rooms.iter().filter(|room| room.position.is_some());
@@ -96,6 +104,17 @@ async fn take_over(
     (rooms, recovered)
 }
 
+/// A room that the session is not in any more.
+fn refused(room: RoomName, code: ErrorCode) -> ResumedRoom {
+    ResumedRoom {
+        room,
+        position: None,
+        recovered: false,
+        messages: Vec::new(),
+        refused: Some(code),
+    }
+}
+
 /// What becomes of one room.
 async fn look(
     shared: &Shared,
@@ -104,13 +123,6 @@ async fn look(
     have: Option<Position>,
     bytes: &mut usize,
 ) -> ResumedRoom {
-    let refused = |room, code| ResumedRoom {
-        room,
-        position: None,
-        recovered: false,
-        messages: Vec::new(),
-        refused: Some(code),
-    };
     if !may_be_in(shared, &handle.user, &handle.grants(), &room).await {
         return refused(room, ErrorCode::Forbidden);
     }
