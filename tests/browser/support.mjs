@@ -1,120 +1,23 @@
 // A real hub and a real browser for the tests in this folder.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRequire } from 'node:module';
-import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
+import { HubProcess } from '../node/hub.mjs';
 
-const HUB = process.env.HUBBUB_BIN ?? join(import.meta.dirname, '../../target/debug/hubbub');
 const BROWSER = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 /** A folder with the page's files, used in place of those in the hub: to work on the page without building the hub. */
 const PAGE_DIR = process.env.PAGE_DIR;
 const CLIENT = join(import.meta.dirname, '../../clients/js');
 const { build } = createRequire(join(CLIENT, 'package.json'))('esbuild');
-const START_MS = 15_000;
-/** Above the hub's own bound on a drain. */
-const DRAIN_MS = 30_000;
 
-/** A hub process with a data directory that outlives it. */
-export class Hub {
-  #dir = mkdtempSync(join(tmpdir(), 'hubbub-browser-'));
-  #process;
-  #log = [];
-  #listen = '127.0.0.1:0';
-
-  #env = {};
-
+/** A hub process with its defaults. */
+export class Hub extends HubProcess {
   /** `env` is added to the environment of the process. */
   static async start(env = {}) {
-    const hub = new Hub();
-    hub.#env = env;
+    const hub = new Hub(env);
     await hub.start();
     return hub;
-  }
-
-  /** `http://127.0.0.1:PORT` of the last start. */
-  origin = '';
-
-  /** Starts the process, again on the port it had before if there was one. */
-  async start() {
-    const child = spawn(HUB, [], {
-      cwd: this.#dir,
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: {
-        PATH: process.env.PATH,
-        HUBBUB__SERVER__LISTEN: this.#listen,
-        HUBBUB__HISTORY__PATH: join(this.#dir, 'data'),
-        HUBBUB__LOG__FORMAT: 'json',
-        ...this.#env,
-      },
-    });
-    this.#process = child;
-    // Not left behind when a test file ends early.
-    const reap = () => child.kill('SIGKILL');
-    process.once('exit', reap);
-    child.once('exit', () => process.off('exit', reap));
-    let timer;
-    try {
-      this.#listen = await new Promise((resolve, reject) => {
-        const fail = (why) => reject(new Error(`${HUB} ${why}; its log:\n${this.#log.join('\n')}`));
-        timer = setTimeout(fail, START_MS, `was not listening after ${START_MS} ms`);
-        child.once('error', (error) => fail(`could not be started: ${error.message}`));
-        child.once('exit', (code, signal) => fail(`ended with ${code ?? signal}`));
-        createInterface({ input: child.stderr }).on('line', (line) => {
-          this.#log.push(line);
-          if (this.#log.length > 200) this.#log.shift();
-          const fact = parse(line);
-          if (fact?.msg === 'listening') resolve(fact.address);
-        });
-      });
-    } catch (error) {
-      // A hub that did not make it must not stay behind.
-      await this.kill();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
-    this.origin = `http://${this.#listen}`;
-  }
-
-  /** SIGKILL: no goodbye to anyone. */
-  async kill() {
-    const child = this.#process;
-    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = once(child, 'exit');
-    child.kill('SIGKILL');
-    await gone;
-  }
-
-  /** SIGTERM: the hub says goodbye, finishes what it has and ends. Gives its exit code. */
-  async drain() {
-    this.#process.kill('SIGTERM');
-    return this.ended();
-  }
-
-  /** Waits until the process has ended. Gives its exit code. */
-  async ended() {
-    const child = this.#process;
-    if (child.exitCode !== null) return child.exitCode;
-    const gone = once(child, 'exit');
-    let timer;
-    try {
-      const late = new Promise((_, reject) => {
-        const fail = () => reject(new Error(`the hub did not end within ${DRAIN_MS} ms; its log:\n${this.#log.join('\n')}`));
-        timer = setTimeout(fail, DRAIN_MS);
-      });
-      return (await Promise.race([gone, late]))[0];
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async close() {
-    await this.kill();
-    rmSync(this.#dir, { recursive: true, force: true });
   }
 }
 
@@ -125,14 +28,6 @@ export async function violations(page) {
   await page.evaluate(axe);
   const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
   return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target.join(' ')}: ${node.failureSummary}`).join(', ')}`);
-}
-
-function parse(line) {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
 }
 
 const OPTIONS = {

@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Hub, JsonMember, connected, until } from '../socketio/support.mjs';
 import { WebSocket } from 'ws';
-import { freePort } from './nginx.mjs';
-import { Redis } from './redis.mjs';
+import { freePort } from '../node/port.mjs';
+import { Redis } from '../node/redis.mjs';
 
 // Node 20 has none of its own.
 globalThis.WebSocket ??= WebSocket;

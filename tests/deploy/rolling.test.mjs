@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Hub, SECRET, until } from '../socketio/support.mjs';
 import { FILES, Nginx } from './nginx.mjs';
-import { Redis } from './redis.mjs';
+import { Redis } from '../node/redis.mjs';
 
 const HUB = process.env.HUBBUB_BIN ?? join(FILES, '../../target/debug/hubbub');
 const CLIENTS = Number(process.env.ROLLING_CLIENTS ?? 300);

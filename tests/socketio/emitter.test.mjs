@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { Emitter } from '@socket.io/redis-emitter';
 import IORedis from 'ioredis';
 import WebSocketOfNode from 'ws';
-import { Redis } from './redis.mjs';
+import { Redis } from '../node/redis.mjs';
 import { Hub, JsonMember, client, until } from './support.mjs';
 
 globalThis.WebSocket ??= WebSocketOfNode;
@@ -20,7 +20,7 @@ describe('the stock redis-emitter', () => {
     for (let i = 0; i < 2; i += 1) {
       const hub = await Hub.start({
         HISTORY__STORE: 'redis',
-        CLUSTER__REDIS_URL: `redis://127.0.0.1:${redis.port}`,
+        CLUSTER__REDIS_URL: redis.url,
         CLUSTER__EMITTER_PREFIX: 'socket.io',
         NODE__ID: `n${i}`,
       });

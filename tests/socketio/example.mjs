@@ -1,22 +1,14 @@
 // The conformance example of this repository, one profile a process.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import { until } from './support.mjs';
+import { freePort } from '../node/port.mjs';
+import { until } from '../node/until.mjs';
 
 const EXAMPLE =
   process.env.CONFORMANCE_BIN ??
   join(import.meta.dirname, '../../target/debug/examples/conformance');
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Starts a profile; `stop` ends it. */
 export async function example(...profile) {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { Redis } from './redis.mjs';
+import { Redis } from '../node/redis.mjs';
 import { Hub, JsonMember, TRANSPORTS, client, until } from './support.mjs';
 import WebSocketOfNode from 'ws';
 
@@ -67,7 +67,7 @@ describe('recovery between nodes', () => {
       hubs.push(await Hub.start({
         HISTORY__STORE: 'redis',
         HISTORY__MAX_MESSAGES: 100_000,
-        CLUSTER__REDIS_URL: `redis://127.0.0.1:${redis.port}`,
+        CLUSTER__REDIS_URL: redis.url,
         LIMITS__MESSAGES_PER_SECOND: 0,
         // What a killed node has left of a session does not count beside it.
         LIMITS__MAX_SESSIONS_PER_USER: 2,

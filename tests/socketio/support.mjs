@@ -1,17 +1,13 @@
 // A real hub and stock Socket.IO clients for the tests in this folder.
-import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after } from 'node:test';
-import { createInterface } from 'node:readline';
 import { io } from 'socket.io-client';
+import { HubProcess } from '../node/hub.mjs';
+import { until } from '../node/until.mjs';
 
-const HUB = process.env.HUBBUB_BIN ?? join(import.meta.dirname, '../../target/debug/hubbub');
+export { until };
+
 export const SECRET = 'a secret of at least thirty-two bytes';
-const START_MS = 15_000;
 
 /** What a test that failed halfway has left open would keep the run from ending. */
 const open = new Set();
@@ -19,101 +15,24 @@ after(async () => {
   for (const thing of open) await thing.close();
 });
 
-/** A hub process with a data directory that outlives it. */
-export class Hub {
-  #dir = mkdtempSync(join(tmpdir(), 'hubbub-socketio-'));
-  #process;
-  #log = [];
-  #env;
-  #listen = '127.0.0.1:0';
-
+/** A hub process that takes the tokens of these tests. */
+export class Hub extends HubProcess {
   /** `env` has keys such as `SOCKETIO__PING_INTERVAL_MS`. */
   static async start(env = {}) {
-    const hub = new Hub();
+    const hub = new Hub({
+      HUBBUB__SERVER__WORKERS: '2',
+      HUBBUB__HISTORY__STORE: 'memory',
+      HUBBUB__AUTH__JWT_SECRET: SECRET,
+      ...Object.fromEntries(Object.entries(env).map(([k, v]) => [`HUBBUB__${k}`, String(v)])),
+    });
     open.add(hub);
-    hub.#env = Object.fromEntries(Object.entries(env).map(([k, v]) => [`HUBBUB__${k}`, String(v)]));
     await hub.start();
     return hub;
   }
 
-  /** `http://127.0.0.1:PORT` of the last start. */
-  origin = '';
-
-  /** Starts the process, again on the port it had before if there was one. */
-  async start() {
-    const child = spawn(HUB, [], {
-      cwd: this.#dir,
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: {
-        PATH: process.env.PATH,
-        HUBBUB__SERVER__WORKERS: '2',
-        HUBBUB__SERVER__LISTEN: this.#listen,
-        HUBBUB__HISTORY__STORE: 'memory',
-        HUBBUB__AUTH__JWT_SECRET: SECRET,
-        HUBBUB__LOG__FORMAT: 'json',
-        ...this.#env,
-      },
-    });
-    this.#process = child;
-    const reap = () => child.kill('SIGKILL');
-    process.once('exit', reap);
-    child.once('exit', () => process.off('exit', reap));
-    let timer;
-    try {
-      this.#listen = await new Promise((resolve, reject) => {
-        const fail = (why) => reject(new Error(`${HUB} ${why}; its log:\n${this.#log.join('\n')}`));
-        timer = setTimeout(fail, START_MS, `was not listening after ${START_MS} ms`);
-        child.once('error', (error) => fail(`could not be started: ${error.message}`));
-        child.once('exit', (code, signal) => fail(`ended with ${code ?? signal}`));
-        createInterface({ input: child.stderr }).on('line', (line) => {
-          this.#log.push(line);
-          if (this.#log.length > 200) this.#log.shift();
-          const fact = parse(line);
-          if (fact?.msg === 'listening') resolve(fact.address);
-        });
-      });
-    } catch (error) {
-      await this.kill();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
-    this.origin = `http://${this.#listen}`;
-  }
-
-  /** SIGKILL: no goodbye to anyone. */
-  async kill() {
-    await this.#end('SIGKILL');
-  }
-
-  /** SIGTERM: the hub drains. Gives its exit code. */
-  async drain() {
-    return this.#end('SIGTERM');
-  }
-
-  async #end(signal) {
-    const child = this.#process;
-    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = once(child, 'exit');
-    child.kill(signal);
-    const [code] = await gone;
-    return code;
-  }
-
-  /** The lines that the process has logged, each an object. */
-  log() {
-    return this.#log.map(parse).filter(Boolean);
-  }
-
   async close() {
     open.delete(this);
-    await this.kill();
-    rmSync(this.#dir, { recursive: true, force: true });
-    // Each test is a test of the log too.
-    for (const line of this.#log) {
-      if (!parse(line)) throw new Error(`a line of the log is no JSON: ${line}`);
-      if (line.includes(SECRET) || line.includes('eyJ')) throw new Error(`the log shows a secret: ${line}`);
-    }
+    await super.close([SECRET]);
   }
 
   /** The value of a metric, with its labels as they stand or summed; 0 if it is not there. */
@@ -133,14 +52,6 @@ export class Hub {
   async sid() {
     const body = await (await this.engine('')).text();
     return JSON.parse(body.slice(1)).sid;
-  }
-}
-
-function parse(line) {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
   }
 }
 
@@ -184,17 +95,6 @@ export function next(emitter, event, ms = 5000) {
     };
     emitter.once(event, heard);
   });
-}
-
-/** Waits until a condition holds. */
-export async function until(condition, what, ms = 5000) {
-  const deadline = Date.now() + ms;
-  for (;;) {
-    const value = await condition();
-    if (value) return value;
-    if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** A client that is connected and, where it should be, upgraded. */
