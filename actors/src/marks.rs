@@ -81,10 +81,14 @@ impl Marks {
             // Its personal room, and most often one more.
             self.rooms.reserve_exact(2);
         }
-        // Most sessions are in few rooms, and a vector would make room for four.
-        self.rooms.reserve_exact(1);
         self.rooms.push(Mark { room: room.clone(), slot, base, at: None });
         slot
+    }
+
+    /// What is kept of the session is no longer what the client knows: from now on its
+    /// offsets prove nothing.
+    pub fn give_up(&mut self) {
+        self.broken = true;
     }
 
     /// The session left a room.

@@ -22,8 +22,9 @@ use hubbub_protocol::close::CloseCode;
 use parking_lot::Mutex;
 
 mod flush;
+mod reads;
 
-pub use self::flush::FlushList;
+pub use self::{flush::FlushList, reads::ReadPlace};
 use crate::frame::{Frame, MAX_PIECES};
 
 /// What happens when a message does not fit any more (`session.when_full`).
@@ -93,6 +94,7 @@ pub struct Outbound {
     when_full: WhenFull,
     pings: AtomicU32,
     pongs: AtomicU32,
+    reading: AtomicU32,
 }
 
 struct Item {
@@ -146,6 +148,7 @@ impl Outbound {
             when_full,
             pings: AtomicU32::new(0),
             pongs: AtomicU32::new(0),
+            reading: AtomicU32::new(0),
         })
     }
 

@@ -119,6 +119,12 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Forgets a room.
     fn leave(&self, session: SessionId, owner: Owner, room: &RoomName) -> Owned;
 
+    /// Whether the caller owns the session. Changes nothing.
+    fn owns(&self, session: SessionId, owner: Owner) -> Owned {
+        // A room that nobody keeps.
+        self.leave(session, owner, &RoomName::everybody())
+    }
+
     /// The connection is lost: from now on the session can come back for
     /// [`SessionStoreConfig::recovery_ms`].
     fn lost(&self, session: SessionId, owner: Owner) -> Owned;

@@ -141,6 +141,11 @@ pub(crate) struct TrackerLink {
 }
 
 impl Shared {
+    /// Whether a room is one more than the node may have (`rooms.max_rooms`).
+    pub fn has_no_place_for(&self, room: &RoomName) -> bool {
+        !self.relay.is_occupied(room) && self.relay.room_count() >= self.settings.max_rooms
+    }
+
     /// A format by its id.
     pub fn format(&self, id: FormatId) -> Arc<Format> {
         self.formats.get(id)

@@ -244,8 +244,28 @@ fn resuming_gives_no_more_rooms_than_a_session_may_have() {
     drop(ws);
     first.session = session;
     let (mut ws, answer) = first.resume(&hub);
-    assert_eq!(answer["rooms"].as_array().unwrap().len(), 4, "{answer}");
+    let rooms = answer["rooms"].as_array().unwrap();
+    assert_eq!((rooms.len(), rooms.iter().filter(refused).count()), (5, 1), "{answer}");
     ws.refused(json!({"type": "join", "roomId": "f"}), "too_many_rooms");
+}
+
+#[test]
+fn a_room_that_is_named_but_was_not_kept_comes_back_if_the_user_may_be_in_it() {
+    let hub = Hub::start(&[]);
+    let (mut first, older) = Listener::enter(&hub, "ann");
+    drop(older);
+    // The store lost these joins; the second is not for her.
+    first.positions.insert("user:bob".into(), json!({"epoch": "0", "offset": 0}));
+    let (mut other, _) = open(&hub, "bob");
+    let at = other.join("plaza");
+    other.ok(json!({"type": "message", "roomId": "plaza", "content": "missed"}));
+    first.positions.insert("plaza".into(), position(&at));
+    let (mut ws, answer) = first.resume(&hub);
+    let rooms = answer["rooms"].as_array().unwrap();
+    let plaza = rooms.iter().find(|room| room["roomId"] == "plaza").unwrap();
+    assert_eq!(plaza["recovered"], true, "{answer}");
+    assert!(rooms.iter().all(|room| room["roomId"] != "user:bob"), "{answer}");
+    assert_eq!(ws.expect_kind("message")["content"], "missed");
 }
 
 #[test]

@@ -180,6 +180,25 @@ describe('packets', () => {
     await until(async () => (await closed('rate_limited')) > before, 'counted');
   });
 
+  test('leaving a namespace and coming back gives no new burst', async () => {
+    const socket = await open();
+    const texts = [];
+    socket.on('message', (data) => texts.push(data.toString()));
+    const answered = () => texts.filter((t) => /^43\d+\[/.test(t));
+    const passed = () => answered().filter((t) => t.endsWith('[{"ok":true}]')).length;
+    const began = Date.now();
+    for (const round of [1, 2]) {
+      socket.send(CONNECT());
+      await until(() => texts.filter((t) => t.startsWith('40')).length === round, 'connected');
+      for (let i = 0; i < 150; i += 1) socket.send(`42${i}["ping"]`);
+      await until(() => answered().length === 150 * round, 'answered', 8000);
+      socket.send('41');
+    }
+    const most = 100 + 50 * ((Date.now() - began) / 1000 + 0.2);
+    assert.ok(passed() <= most, `${passed()} passed, at most ${most} may`);
+    socket.close();
+  });
+
   test('packets before CONNECT, and a thousand namespaces', async () => {
     const socket = await open();
     socket.send('42["join",{"roomId":"x"}]');

@@ -65,10 +65,7 @@ impl RoomServer {
         reply: ReplyId,
         ctx: &mut Context<Self>,
     ) {
-        let settings = &self.shared.settings;
-        let full = !self.shared.relay.is_occupied(&room)
-            && self.shared.relay.room_count() >= settings.max_rooms;
-        if full {
+        if self.shared.has_no_place_for(&room) {
             session.left(&room);
             let e = HubError::new(ErrorCode::TooManyRooms, "the hub holds as many rooms as it may");
             return session.reply(&reply, &Err(e));
@@ -91,15 +88,44 @@ impl RoomServer {
             room: seat.room.clone(),
             answer,
         });
+        let outbound = seat.session.connection.outbound.clone();
+        let opening = self.openings.get(&seat.room).cloned();
+        let heard = async move {
+            let heard = match opening {
+                Some(opening) => opening.heard().await,
+                None => true,
+            };
+            if since.is_some() {
+                // No page is read for a client that has not taken those before.
+                poll_fn(|cx| outbound.poll_below(1, cx.waker())).await;
+            }
+            heard
+        };
+        ctx.spawn(heard.into_actor(self).map(move |heard, act, ctx| {
+            act.contained(ctx, |act, ctx| act.prepare(seat, since, heard, members, reply, ctx));
+        }));
+    }
+
+    /// The room is heard, or will not be: finds where the member begins. A membership
+    /// that was left meanwhile costs nothing more.
+    fn prepare(
+        &mut self,
+        seat: Seat,
+        since: Option<Position>,
+        heard: bool,
+        members: oneshot::Receiver<MembersPage>,
+        reply: ReplyId,
+        ctx: &mut Context<Self>,
+    ) {
+        if !self.holds(&seat) {
+            return seat.session.reply(&reply, &Err(gone()));
+        }
         // A room somebody hears already tells by itself where it stands.
         let known = self.table.room(&seat.room).and_then(|r| r.position).is_some();
         let (shared, asked) = (self.shared.clone(), seat.room.clone());
         let outbound = seat.session.connection.outbound.clone();
-        let opening = self.openings.get(&seat.room).cloned();
-        let prepare = async move {
-            if let Some(opening) = opening
-                && !opening.heard().await
-            {
+        let prepared = async move {
+            if !heard {
                 return (Start::Refused, MembersPage::default());
             }
             let start = match since {
@@ -112,7 +138,7 @@ impl RoomServer {
             (start, page)
         };
         let fresh = since.is_none();
-        ctx.spawn(prepare.into_actor(self).map(move |(start, page), act, ctx| {
+        ctx.spawn(prepared.into_actor(self).map(move |(start, page), act, ctx| {
             act.contained(ctx, |act, ctx| act.found(seat, start, fresh, page, reply, ctx));
         }));
     }
@@ -197,6 +223,10 @@ impl RoomServer {
         if self.holds(seat) {
             if let Some(keeping) = &seat.session.keeping {
                 keeping.leave(&seat.room);
+                if let Some(store) = &self.shared.sessions {
+                    // It may have been kept although the answer did not come.
+                    drop(store.leave(seat.session.id, keeping.owner, &seat.room));
+                }
             }
             self.exit(&seat.room, &seat.session);
             let left = PresenceUpdate::MemberLeft(seat.session.clone(), seat.room.clone());
@@ -281,6 +311,14 @@ impl RoomServer {
                 self.is_live(&seat, ctx);
             }
             GoLive::Behind => self.read_on(seat, have, round + 1, ctx),
+            GoLive::Elsewhere => {
+                // The store forgets rooms in which nothing was said for long, whoever is
+                // in them; the next who reads it begins a new history.
+                if self.table.doubt(&seat.room) {
+                    self.repair(seat.room.clone(), 0, ctx);
+                }
+                self.read_on(seat, have, round + 1, ctx);
+            }
             GoLive::Gone => self.restore_next(seat.session.id, ctx),
         }
     }

@@ -101,9 +101,16 @@ impl RoomServer {
                 self.join(session, room, since, reply, ctx);
             }
             RoomRequest::Restore { session, rooms } => {
+                let held = self.sessions.get(&session.id).cloned();
+                if let Some(older) = held.as_ref().filter(|held| !Arc::ptr_eq(held, &session)) {
+                    // Two came for it at once; this one is later.
+                    older.close(CloseCode::Replaced);
+                    self.detach(older);
+                }
                 if !self.sessions.contains_key(&session.id) {
                     self.admit(session.clone());
                 }
+                self.check_owner(&session, ctx);
                 self.restore(&session, rooms, ctx);
             }
             RoomRequest::Leave { session, room, reply } => self.leave(session, room, reply, ctx),
@@ -251,6 +258,22 @@ impl RoomServer {
         }
     }
 
+    /// Another connection may have claimed a session while this one waited to be let
+    /// in: the store knows which came last.
+    fn check_owner(&self, session: &Arc<SessionHandle>, ctx: &mut Context<Self>) {
+        let (Some(keeping), Some(store)) = (&session.keeping, &self.shared.sessions) else {
+            return;
+        };
+        let owned = store.owns(session.id, keeping.owner);
+        let session = session.clone();
+        ctx.spawn(owned.into_actor(self).map(move |owned, act, _| {
+            if owned == Ok(false) {
+                session.close(CloseCode::Replaced);
+                act.detach(&session);
+            }
+        }));
+    }
+
     /// Tells the store how a session ended: whether it can come back.
     fn let_go(&self, session: &SessionHandle) {
         let (Some(keeping), Some(store)) = (&session.keeping, &self.shared.sessions) else {
@@ -287,8 +310,14 @@ impl RoomServer {
             (Some(keeping), Some(store)) => {
                 keeping.leave(&room);
                 let left = store.leave(session.id, keeping.owner, &room);
-                // A client that was told so does not come back into the room.
-                ctx.spawn(left.into_actor(self).map(move |_, _, _| told(&session, room)));
+                // A client that was told so does not come back into the room: if the
+                // store does not know it, the session does not come back.
+                ctx.spawn(left.into_actor(self).map(move |left, _, _| {
+                    if let (Err(_), Some(keeping)) = (left, &session.keeping) {
+                        keeping.give_up();
+                    }
+                    told(&session, room);
+                }));
             }
             _ => told(&session, room),
         }

@@ -81,12 +81,31 @@ impl RoomServer {
         }));
     }
 
-    /// Lets a member hear a room whose history had not begun.
+    /// Lets a member hear a room whose history had not begun when somebody looked. It
+    /// may have begun since, before this worker heard the room; and what the worker
+    /// knows of it may be of a history that the store has forgotten.
     pub(super) fn begin_live(&mut self, seat: Seat, ctx: &mut Context<Self>) {
-        match self.table.room(&seat.room).and_then(|room| room.position) {
-            Some(at) => self.go_live(seat, Position { epoch: at.epoch, offset: 0 }, 0, ctx),
-            None => self.go_live_anywhere(seat, ctx),
-        }
+        let stood = self.table.room(&seat.room).and_then(|room| room.position);
+        let head = self.shared.history.peek(&seat.room);
+        ctx.spawn(head.into_actor(self).map(move |head, act, ctx| {
+            act.contained(ctx, |act, ctx| {
+                let stands = act.table.room(&seat.room).and_then(|room| room.position);
+                // What was stored after the look was handed to this worker meanwhile.
+                let begun = match head {
+                    Ok(Some(head)) => Some(head),
+                    Ok(None) => stands.filter(|_| stands != stood),
+                    Err(e) => {
+                        log::warn!(room:% = seat.room, error:% = e; "reading history failed, beginning");
+                        // It comes back for it.
+                        return seat.session.close(CloseCode::HubFailure);
+                    }
+                };
+                match begun {
+                    Some(at) => act.read_on(seat, Position { offset: 0, ..at }, 0, ctx),
+                    None => act.go_live_anywhere(seat, ctx),
+                }
+            });
+        }));
     }
 
     /// A session that is kept begins to hear its personal room once the store knows

@@ -105,6 +105,8 @@ pub enum GoLive {
     Live(Vec<Arc<Stored>>),
     /// The room is further than what is at hand: read above the position again.
     Behind,
+    /// The room stands in another history than the position: one of them is old.
+    Elsewhere,
     /// It is no longer a member.
     Gone,
 }
@@ -213,7 +215,7 @@ impl<M> RoomTable<M> {
                 }
                 bridge
             }
-            (Some(at), Some(have)) if at.epoch != have.epoch => return GoLive::Behind,
+            (Some(at), Some(have)) if at.epoch != have.epoch => return GoLive::Elsewhere,
             (None, Some(have)) => {
                 entry.position = Some(have);
                 Vec::new()
@@ -301,6 +303,15 @@ impl<M> RoomTable<M> {
             entry.repairing = Some(if late { at.max(head.offset) } else { seen });
         }
         (fresh, more)
+    }
+
+    /// The history may have begun anew without a record that says so: nothing is handed
+    /// out before it was read from its beginning. Says whether that is to be begun.
+    pub fn doubt(&mut self, room: &RoomName) -> bool {
+        let Some(entry) = self.rooms.get_mut(room) else { return false };
+        let new = entry.repairing.is_none();
+        entry.repairing.get_or_insert(0);
+        new
     }
 
     /// From now on nothing is handed out in a room before it

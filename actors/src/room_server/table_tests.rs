@@ -181,6 +181,7 @@ proptest! {
                         GoLive::Live(bridge) => { list.extend(offsets(&bridge)); pending.remove(&n); }
                         GoLive::Behind => list.extend(have + 1..=head),
                         GoLive::Gone => { pending.remove(&n); }
+                        GoLive::Elsewhere => prop_assert!(false, "there is one history"),
                     }
                 },
                 Step::Leave(n) => { t.leave(&room(), session(n)); got.remove(&n); pending.remove(&n); }

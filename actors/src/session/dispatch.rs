@@ -15,14 +15,10 @@ use hubbub_protocol::{
     wire::Format,
 };
 
-use super::{
-    Identity, SessionHandle,
-    core::SessionCore,
-    handle::{Grants, ReadPlace},
-    rate::Passage,
-};
+use super::{Identity, SessionHandle, core::SessionCore, handle::Grants, rate::Passage};
 use crate::{
     messages::{PresenceUpdate, RoomRequest},
+    outbound::ReadPlace,
     ports::Range,
     shared::{RoomPolicy, Shared},
 };
@@ -475,11 +471,12 @@ fn enter(
     })
 }
 
-/// Reads a session may wait for at a time; one more is `rate_limited`.
-const MAX_READS: usize = 8;
+/// Reads a connection may wait for at a time, also those of sessions that have ended on
+/// it; one more is `rate_limited`.
+const MAX_READS: u32 = 8;
 
 pub(super) fn read_place(handle: &Arc<SessionHandle>) -> Result<ReadPlace, HubError> {
-    handle.read_place(MAX_READS).ok_or_else(|| {
+    handle.connection.outbound.read_place(MAX_READS).ok_or_else(|| {
         HubError::new(ErrorCode::RateLimited, "too many requests wait for an answer")
     })
 }

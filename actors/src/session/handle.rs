@@ -250,7 +250,6 @@ pub struct SessionHandle {
     /// What it has to do with the session store, if it is kept.
     pub keeping: Option<Box<Keeping>>,
     unanswered: AtomicUsize,
-    reading: AtomicUsize,
     rooms: Mutex<Vec<RoomName>>,
     grants: Mutex<Arc<Grants>>,
     status: Mutex<Status>,
@@ -282,7 +281,6 @@ impl SessionHandle {
             shared,
             keeping,
             unanswered: AtomicUsize::new(0),
-            reading: AtomicUsize::new(0),
             rooms: Mutex::default(),
             grants: Mutex::new(identity.grants.clone()),
             status: Mutex::default(),
@@ -301,13 +299,6 @@ impl SessionHandle {
 
     pub(crate) fn answered(&self) {
         self.unanswered.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// A place among the reads that wait for a store or the tracker; none if all
-    /// `max` are taken.
-    pub(super) fn read_place(self: &Arc<Self>, max: usize) -> Option<ReadPlace> {
-        let place = ReadPlace(self.clone());
-        (self.reading.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
     }
 
     /// What the token allows now.
@@ -477,15 +468,6 @@ impl SessionHandle {
             ));
         }
         Ok(())
-    }
-}
-
-/// A read that waits; its place is given back when it is dropped.
-pub(super) struct ReadPlace(Arc<SessionHandle>);
-
-impl Drop for ReadPlace {
-    fn drop(&mut self) {
-        self.0.reading.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -86,6 +86,15 @@ impl Keeping {
         }
     }
 
+    /// The store does not know where it stands any more: it does not come back.
+    pub fn give_up(&self) {
+        match self.marks() {
+            // Every offset says so from now on.
+            Some(marks) => marks.lock().give_up(),
+            None => self.end(),
+        }
+    }
+
     /// The client ended it: it does not come back.
     pub fn end(&self) {
         self.over.store(true, Ordering::Relaxed);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use hubbub_protocol::{
+    error::ErrorCode,
     id::{RoomName, SessionId, UserId},
     position::Position,
 };
@@ -74,21 +75,32 @@ pub(super) async fn claim(
     Some((claim, kept))
 }
 
-/// Whether a user may still be in a room. A personal room is its user's.
+/// Whether a user may still be in a room; if not, why. A personal room is its user's.
+///
+/// # Errors
+/// `forbidden`; `unavailable` if the webhook cannot be asked; `too_many_rooms` if the
+/// node has no place for another one.
 pub(super) async fn may_be_in(
     shared: &Shared,
     user: &UserId,
     grants: &Grants,
     room: &RoomName,
-) -> bool {
-    if room.is_reserved() {
-        return *room == RoomName::personal(user);
-    }
-    match &shared.policy {
+) -> Result<(), ErrorCode> {
+    let allowed = match &shared.policy {
+        _ if room.is_reserved() => *room == RoomName::personal(user),
         RoomPolicy::Open => true,
         RoomPolicy::Claims => grants.may_join(room),
-        RoomPolicy::Webhook(webhook) => webhook.may_join(user, room, grants).await.unwrap_or(false),
+        RoomPolicy::Webhook(webhook) => {
+            webhook.may_join(user, room, grants).await.map_err(|e| e.code)?
+        }
+    };
+    if !allowed {
+        return Err(ErrorCode::Forbidden);
     }
+    if !room.is_reserved() && shared.has_no_place_for(room) {
+        return Err(ErrorCode::TooManyRooms);
+    }
+    Ok(())
 }
 
 /// From where a client that stands somewhere goes on; none if the history does not

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures_util::future::join_all;
 use hubbub_protocol::{
     error::ErrorCode,
     event::{Reply, ReplyId, Resume, ResumedRoom},
@@ -67,24 +68,33 @@ async fn take_over(
         kept.id != handle.id && kept.user == handle.user && &*kept.wire == "json"
     });
     let Some((claim, kept)) = claimed.await else { return (Vec::new(), false) };
-    let positions: HashMap<RoomName, Position> = resume.positions.into_iter().collect();
-    let mut rooms = Vec::new();
+    let named: HashMap<RoomName, Position> = resume.positions.into_iter().collect();
+    let kept: Vec<RoomName> = kept.rooms.into_iter().map(|kept| kept.room).collect();
+    // A room may be named that was not kept, because the store failed when it was joined.
+    let mut others: Vec<RoomName> =
+        named.keys().filter(|room| !kept.contains(room)).cloned().collect();
+    others.sort_unstable();
+    let wanted: Vec<RoomName> = kept
+        .into_iter()
+        .chain(others)
+        .filter(|room| !room.is_reserved() && !handle.is_in(room))
+        .collect();
     // Those of the new session count as well: else each resumption could add to them.
-    let mut places = shared.settings.max_rooms_per_session.saturating_sub(handle.room_count());
+    let places = shared.settings.max_rooms_per_session.saturating_sub(handle.room_count());
+    let grants = handle.grants();
+    let asked =
+        wanted.iter().take(places).map(|room| may_be_in(shared, &handle.user, &grants, room));
+    let allowed = join_all(asked).await;
+    let mut rooms = Vec::with_capacity(wanted.len());
     // Of rooms that cannot be recovered, so much that the answer stays a page.
     let mut bytes = shared.page_bytes();
-    for room in kept.rooms.into_iter().map(|kept| kept.room) {
-        if room.is_reserved() || handle.is_in(&room) {
-            continue;
-        }
-        if places == 0 {
-            rooms.push(refused(room, ErrorCode::TooManyRooms));
-            continue;
-        }
-        let have = positions.get(&room).copied();
-        let looked = look(shared, handle, room, have, &mut bytes).await;
-        places -= usize::from(looked.position.is_some());
-        rooms.push(looked);
+    for (at, room) in wanted.into_iter().enumerate() {
+        let have = named.get(&room).copied();
+        rooms.push(match allowed.get(at) {
+            None => refused(room, ErrorCode::TooManyRooms),
+            Some(Err(code)) => refused(room, *code),
+            Some(Ok(())) => look(shared, room, have, &mut bytes).await,
+        });
     }
     if let (Some(store), Some(keeping)) = (&shared.sessions, &handle.keeping) {
         let entered = rooms.iter().filter(|room| room.position.is_some());
@@ -115,17 +125,13 @@ fn refused(room: RoomName, code: ErrorCode) -> ResumedRoom {
     }
 }
 
-/// What becomes of one room.
+/// What becomes of a room that the user may be in.
 async fn look(
     shared: &Shared,
-    handle: &SessionHandle,
     room: RoomName,
     have: Option<Position>,
     bytes: &mut usize,
 ) -> ResumedRoom {
-    if !may_be_in(shared, &handle.user, &handle.grants(), &room).await {
-        return refused(room, ErrorCode::Forbidden);
-    }
     if let Some(have) = have
         && let Some(HearFrom::At(position)) = covered(shared, &room, Standing::At(have)).await
     {

@@ -3,6 +3,7 @@
 
 mod api;
 mod document;
+mod forgotten;
 mod monitoring;
 mod operators;
 mod pages;
@@ -49,6 +50,10 @@ use crate::config::{Config, Secret};
 
 const KEY: &str = "the key of the tests";
 
+/// Nobody is found silent, also where a test moves the clock.
+const PATIENT: HeartbeatSettings =
+    HeartbeatSettings { heartbeat_ms: 86_400_000, timeout_ms: 86_400_000 };
+
 struct NoTokens;
 
 impl Authenticator for NoTokens {
@@ -72,12 +77,17 @@ fn closed() -> Config {
 
 impl Node {
     fn start(config: Config) -> Self {
+        Self::start_at(config, Clock::system())
+    }
+
+    fn start_at(config: Config, clock: Clock) -> Self {
         let registry = prometheus::Registry::new();
         let relay = Arc::new(Relay::default());
-        let history = MemoryHistory::new(HistoryConfig::default(), relay.clone());
+        let history =
+            MemoryHistory::with_clock(HistoryConfig::default(), relay.clone(), clock.clone());
         let hub = Hub::start(Parts {
             node: "n1".into(),
-            clock: Clock::system(),
+            clock,
             metrics: Metrics::new(&registry).unwrap(),
             settings: Settings {
                 messages_per_second: 0,
@@ -86,7 +96,7 @@ impl Node {
                 max_sessions_per_user: 0,
                 max_rooms_per_session: 100,
                 max_rooms: 100,
-                heartbeat: HeartbeatSettings { heartbeat_ms: 60_000, timeout_ms: 60_000 },
+                heartbeat: PATIENT,
                 outbound_max_bytes: 1 << 20,
                 when_full: WhenFull::Disconnect,
                 auth_timeout_ms: 60_000,
@@ -98,7 +108,7 @@ impl Node {
                 },
                 typing_timeout_ms: 6000,
                 engine: EngineSettings {
-                    heartbeat: HeartbeatSettings { heartbeat_ms: 60_000, timeout_ms: 60_000 },
+                    heartbeat: PATIENT,
                     max_payload: config.socketio.max_http_buffer_bytes,
                     connect_timeout_ms: config.socketio.connect_timeout_ms,
                     namespaces: config.socketio.namespaces.clone(),

@@ -125,7 +125,11 @@ impl World {
                     self.publishes(node, seat.session, seat.room, text);
                 }
             }
-            GoLive::Behind => {
+            behind @ (GoLive::Behind | GoLive::Elsewhere) => {
+                if matches!(behind, GoLive::Elsewhere) && table.doubt(&room_name(seat.room)) {
+                    let (worker, room) = (seat.worker, seat.room);
+                    self.send_read(node, Purpose::Repair { worker, room, after: 0 });
+                }
                 self.send_read(node, Purpose::CatchUp { seat, have, round: round + 1 });
             }
             GoLive::Gone => {}

@@ -116,7 +116,10 @@ impl Engine {
             now,
             if later { now + shared.settings.auth_timeout_ms } else { u64::MAX },
         ));
-        let core = SessionCore::new(shared.clone(), self.worker.clone(), connection, format);
+        let mut core = SessionCore::new(shared.clone(), self.worker.clone(), connection, format);
+        if let Some(rate) = self.control.as_mut().and_then(|control| control.left.pop()) {
+            core.rate = rate;
+        }
         let Some(identity) = identity else {
             self.push(&engine_frame(|out| {
                 let pid = core.pid();

@@ -109,11 +109,20 @@ pub struct Engine {
     joined: Vec<Joined>,
     /// A CONNECT that asks a session back, while that is looked for.
     recovering: Option<Box<Recovering>>,
-    /// How often it may join, leave and acknowledge; made when it does so again.
-    control: Option<Rate>,
+    /// Made when it joins, leaves or acknowledges again.
+    control: Option<Box<Control>>,
     registration: Registration,
     /// What answers in place of the hub's rooms. Behind a pointer: a hub has none.
     app: Option<Box<App>>,
+}
+
+/// What a connection is counted by that its sessions are not.
+struct Control {
+    /// How often it may join, leave and acknowledge.
+    rate: Rate,
+    /// Of the sessions that have left, for those that come: at most one for each
+    /// namespace that was joined at a time.
+    left: Vec<Rate>,
 }
 
 struct Joined {
@@ -296,7 +305,12 @@ impl Engine {
                 if self.may_control() {
                     match self.joined.swap_remove(at).member {
                         Member::App(mut app) => app.left(),
-                        Member::Session(core) => core.end(),
+                        Member::Session(mut core) => {
+                            // Who leaves and comes back has no new burst.
+                            let rate = std::mem::replace(&mut core.rate, Rate::new(0, 0));
+                            self.control().left.push(rate);
+                            core.end();
+                        }
                     }
                     self.left();
                 }
@@ -364,12 +378,16 @@ impl Engine {
     }
 
     /// Counts a packet that is no event: who sends too many is closed.
-    fn may_control(&mut self) -> bool {
+    fn control(&mut self) -> &mut Control {
         let settings = &self.shared.settings;
-        let rate = self
-            .control
-            .get_or_insert_with(|| Rate::new(settings.messages_per_second, settings.burst));
-        match rate.check() {
+        self.control.get_or_insert_with(|| {
+            let rate = Rate::new(settings.messages_per_second, settings.burst);
+            Box::new(Control { rate, left: Vec::new() })
+        })
+    }
+
+    fn may_control(&mut self) -> bool {
+        match self.control().rate.check() {
             Passage::Free => true,
             Passage::Limited | Passage::Abused => {
                 self.connection.close(CloseCode::RateAbused);

@@ -111,9 +111,7 @@ impl Engine {
                 let (shared, identity) = (&shared, &identity);
                 async move {
                     let grants = &identity.grants;
-                    if !may_be_in(shared, &identity.user, grants, &kept.room).await {
-                        return None;
-                    }
+                    may_be_in(shared, &identity.user, grants, &kept.room).await.ok()?;
                     covered(shared, &kept.room, *standing).await
                 }
             });
@@ -193,8 +191,6 @@ impl Engine {
     pub(super) fn seat(&mut self, namespace: ByteString, core: SessionCore) {
         self.connection.authenticated(None);
         // Most connections join one, and each place is large.
-        self.joined.reserve_exact(1);
-        // Most connections are in one namespace, and a vector would make room for four.
         self.joined.reserve_exact(1);
         self.joined.push(Joined { namespace, member: Member::Session(core) });
     }
