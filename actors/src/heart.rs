@@ -33,7 +33,7 @@ const TICKS: usize = 512;
 struct Entry {
     connection: Weak<Connection>,
     format: FormatId,
-    watch: u64,
+    watch: u32,
 }
 
 /// The heart of one worker.
@@ -68,7 +68,7 @@ impl Heart {
         }
     }
 
-    fn look(&mut self, connection: &Arc<Connection>, format: FormatId, watch: u64, now: u64) {
+    fn look(&mut self, connection: &Arc<Connection>, format: FormatId, watch: u32, now: u64) {
         if connection.outbound.closing().is_some() || !connection.is_watched_by(watch) {
             return;
         }

@@ -15,13 +15,49 @@ use uuid::Uuid;
 
 use crate::session_store::{Base, KeptRoom};
 
-/// Where one room stands.
+/// Where one room stands. Every session that can come back has two or more: its parts
+/// share what they can.
 struct Mark {
     room: RoomName,
     slot: u16,
-    base: Base,
-    /// The newest position handed to the client; none while it is at its base.
-    at: Option<Position>,
+    /// Whether the base is a position of `epoch`.
+    based: bool,
+    /// Whether the client was handed something above its base.
+    moved: bool,
+    /// Of the base and of the newest position; nothing while there is neither.
+    epoch: Epoch,
+    /// The base's offset.
+    base: u64,
+    /// The newest offset handed to the client; nothing while it is at its base.
+    at: u64,
+}
+
+impl Mark {
+    fn new(room: RoomName, slot: u16, base: Base, at: Option<Position>) -> Self {
+        let (mut based, Position { mut epoch, offset }) = match base {
+            Base::At(position) => (true, position),
+            Base::Start | Base::Unknown => (false, Position { epoch: NO_EPOCH, offset: 0 }),
+        };
+        if let Some(at) = at {
+            based &= at.epoch == epoch;
+            epoch = at.epoch;
+        }
+        let (moved, at) = (at.is_some(), at.map_or(0, |at| at.offset));
+        Self { room, slot, based, moved, epoch, base: offset, at }
+    }
+
+    /// Notes a position; false if it is of another history than what is known.
+    fn set(&mut self, position: Position) -> bool {
+        let same = self.epoch == position.epoch;
+        let known = self.based || self.moved;
+        if !same {
+            (self.based, self.epoch) = (false, position.epoch);
+        }
+        if self.moved || !self.based || self.base != position.offset {
+            (self.moved, self.at) = (true, position.offset);
+        }
+        same || !known
+    }
 }
 
 /// Where a session stands.
@@ -64,7 +100,7 @@ impl Marks {
         for (kept, at) in rooms {
             let at = at.filter(|at| kept.base != Base::At(*at));
             let (room, slot, base) = (kept.room.clone(), kept.slot, kept.base);
-            marks.rooms.push(Mark { room, slot, base, at });
+            marks.rooms.push(Mark::new(room, slot, base, at));
         }
         marks
     }
@@ -81,7 +117,7 @@ impl Marks {
             // Its personal room, and most often one more.
             self.rooms.reserve_exact(2);
         }
-        self.rooms.push(Mark { room: room.clone(), slot, base, at: None });
+        self.rooms.push(Mark::new(room.clone(), slot, base, None));
         slot
     }
 
@@ -100,11 +136,8 @@ impl Marks {
     /// frame needs; none if its own mark says enough.
     pub fn advance(&mut self, room: &RoomName, position: Position) -> Option<String> {
         self.set(room, position);
-        let told = |mark: &Mark| match mark.base {
-            Base::At(base) => mark.room == *room && base.epoch == position.epoch,
-            Base::Start | Base::Unknown => false,
-        };
-        let rest = |mark: &Mark| mark.at.is_some() && !told(mark);
+        let told = |mark: &Mark| mark.based && mark.room == *room && mark.epoch == position.epoch;
+        let rest = |mark: &Mark| mark.moved && !told(mark);
         (self.broken || self.rooms.iter().any(rest)).then(|| self.write(|mark| rest(mark)))
     }
 
@@ -114,32 +147,22 @@ impl Marks {
             self.broken = true;
             return;
         };
-        let before = mark.at.or(match mark.base {
-            Base::At(base) => Some(base),
-            Base::Start | Base::Unknown => None,
-        });
         // A new history began under way: what the old one had last is not known.
-        if before.is_some_and(|before| before.epoch != position.epoch) {
-            self.broken = true;
-        }
-        if mark.base != Base::At(position) || mark.at.is_some() {
-            mark.at = Some(position);
-        }
+        self.broken |= !mark.set(position);
     }
 
     /// Where the session stands in all, for what is told it alone; none if it is
     /// everywhere at its base.
     pub fn tail(&self) -> Option<String> {
-        let moved = |mark: &Mark| mark.at.is_some();
+        let moved = |mark: &Mark| mark.moved;
         (self.broken || self.rooms.iter().any(moved)).then(|| self.write(moved))
     }
 
     fn write(&self, listed: impl Fn(&Mark) -> bool) -> String {
-        let slots = self.rooms.iter().filter(|mark| listed(mark)).filter_map(|mark| {
-            let at = mark.at?;
-            let known = matches!(mark.base, Base::At(base) if base.epoch == at.epoch);
-            let epoch = (!known).then_some(at.epoch);
-            Some(SlotPosition { slot: mark.slot, offset: at.offset, epoch })
+        let listed = self.rooms.iter().filter(|mark| mark.moved && listed(mark));
+        let slots = listed.map(|mark| {
+            let epoch = (!mark.based).then_some(mark.epoch);
+            SlotPosition { slot: mark.slot, offset: mark.at, epoch }
         });
         let tail = Tail { tag: self.tag, broken: self.broken, slots: slots.collect() };
         let mut text = String::with_capacity(12 + tail.slots.len() * 12);

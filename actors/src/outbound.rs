@@ -22,6 +22,7 @@ use hubbub_protocol::close::CloseCode;
 use parking_lot::Mutex;
 
 mod flush;
+mod hand;
 mod reads;
 
 pub use self::{flush::FlushList, reads::ReadPlace};
@@ -119,9 +120,16 @@ struct Queue {
     /// The socket takes no more; the driver waits for it.
     blocked: bool,
     failed: bool,
-    reason: Option<&'static str>,
     closing: Option<CloseCode>,
     writer: Option<Arc<dyn RawWrite>>,
+    /// What most queues never have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// Why the socket is gone.
+    reason: Option<&'static str>,
     /// Tasks that wait until less is queued.
     waiters: Vec<Waker>,
 }
@@ -327,8 +335,9 @@ impl Outbound {
         if enough || queue.closing.is_some() || queue.failed {
             return Poll::Ready(());
         }
-        if !queue.waiters.iter().any(|w| w.will_wake(waker)) {
-            queue.waiters.push(waker.clone());
+        let waiters = &mut queue.rare.get_or_insert_default().waiters;
+        if !waiters.iter().any(|w| w.will_wake(waker)) {
+            waiters.push(waker.clone());
         }
         Poll::Pending
     }
@@ -342,14 +351,15 @@ impl Outbound {
     /// was told, or that the client has gone.
     pub fn reason(&self) -> &'static str {
         let queue = self.queue.lock();
-        queue.closing.map(CloseCode::reason).or(queue.reason).unwrap_or("client_gone")
+        let failed = || queue.rare.as_ref().and_then(|rare| rare.reason);
+        queue.closing.map(CloseCode::reason).or_else(failed).unwrap_or("client_gone")
     }
 
     /// Marks the socket as gone: what waits is dropped, pushes are refused.
     pub fn fail(&self, reason: &'static str) {
         let mut queue = self.queue.lock();
         queue.failed = true;
-        queue.reason.get_or_insert(reason);
+        queue.rare.get_or_insert_default().reason.get_or_insert(reason);
         queue.items = VecDeque::new();
         queue.bytes = 0;
         queue.writer = None;
@@ -577,8 +587,10 @@ impl Queue {
     }
 
     fn wake_waiters(&mut self) {
-        for waker in std::mem::take(&mut self.waiters) {
-            waker.wake();
+        let Some(rare) = &mut self.rare else { return };
+        rare.waiters.drain(..).for_each(Waker::wake);
+        if rare.reason.is_none() {
+            self.rare = None;
         }
     }
 }

@@ -87,6 +87,12 @@ impl Relay {
         self.mask(room) != 0
     }
 
+    /// The name of a room as its members here hold it, or as it is.
+    pub fn name_of(&self, room: RoomName) -> RoomName {
+        let known = self.shard(&room).lock().get_key_value(&room).map(|(name, _)| name.clone());
+        known.unwrap_or(room)
+    }
+
     /// Tells the members of a room that messages are lost, with its newest ones.
     pub fn reset(&self, room: &RoomName, page: &Arc<Page>) {
         let mask = self.mask(room);

@@ -112,7 +112,7 @@ impl Session {
             seen_at: Timestamp(vitals.last_seen),
             token_ends_at: (vitals.expires_at < u64::MAX).then_some(Timestamp(vitals.expires_at)),
             waiting_bytes: connection.outbound.len(),
-            unacknowledged: session.unanswered(),
+            unacknowledged: session.unanswered() as usize,
             received_frames: connection.frames_taken(),
             last_error: session
                 .last_refusal()

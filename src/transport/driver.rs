@@ -3,7 +3,6 @@
 //! something, and ends the connection.
 
 use std::{
-    cell::Cell,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -20,7 +19,7 @@ use hubbub_actors::{
 use hubbub_protocol::close::CloseCode;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::socket::Socket;
+use super::socket::{Lane, Socket};
 
 /// How long a closed connection waits for the client's side of the close.
 const LINGER: Duration = Duration::from_secs(1);
@@ -40,9 +39,8 @@ pub type Actor = Pin<Box<dyn Future<Output = ()>>>;
 /// would hold more for as long as the connection is idle, and the runtime rounds
 /// its tasks up to 128 bytes.
 pub struct Driver<S> {
-    socket: Rc<S>,
+    lane: Rc<Lane<S>>,
     outbound: Arc<Outbound>,
-    turn: Rc<Cell<bool>>,
     /// The session; once that has ended and all is written, the lingering.
     work: Option<Actor>,
     trouble: Option<Box<Trouble>>,
@@ -76,21 +74,19 @@ impl Trouble {
 }
 
 impl<S: Socket> Driver<S> {
-    /// The driver of a connection whose bytes `session` reads. `turn` is set at each
-    /// turn; `name` gives the reason that is counted for a reason.
+    /// The driver of a connection whose bytes `session` reads; `name` gives the reason
+    /// that is counted for a reason.
     pub(super) fn new(
-        socket: Rc<S>,
+        lane: Rc<Lane<S>>,
         outbound: Arc<Outbound>,
-        turn: Rc<Cell<bool>>,
         session: Actor,
         seat: Seat,
         name: fn(Reason) -> Reason,
         stall_timeout_ms: u32,
     ) -> Self {
         Self {
-            socket,
+            lane,
             outbound,
-            turn,
             work: Some(session),
             trouble: None,
             name,
@@ -104,7 +100,7 @@ impl<S: Socket> Driver<S> {
     /// it is to be ended in peace.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reason>> {
         self.outbound.register_driver(cx.waker());
-        self.turn.set(true);
+        self.lane.turn.set(true);
         if let Some(actor) = &mut self.work {
             match catch_unwind(AssertUnwindSafe(|| actor.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => {}
@@ -124,8 +120,9 @@ impl<S: Socket> Driver<S> {
             let closing = Some(Instant::now());
             self.trouble = Some(Box::new(Trouble { closing, ..Trouble::default() }));
         }
-        let drained = if self.outbound.needs_driver() || self.socket.writer().is_none() || ends {
-            self.socket.drain(cx, &self.outbound)
+        let drained = if self.outbound.needs_driver() || self.lane.socket.writer().is_none() || ends
+        {
+            self.lane.socket.drain(cx, &self.outbound)
         } else if self.work.is_none() {
             Drained::Empty
         } else {
@@ -181,7 +178,7 @@ impl<S: Socket> Future for Driver<S> {
             }
             // The session goes first.
             self.work = None;
-            self.work = Some(Box::pin(linger(self.socket.clone())));
+            self.work = Some(Box::pin(linger(self.lane.clone())));
             self.lingers = true;
         }
         if let Some(lingering) = &mut self.work {
@@ -194,19 +191,19 @@ impl<S: Socket> Future for Driver<S> {
 
 /// Says that nothing more comes and waits a moment for the client's side, so
 /// that the last frames are not lost to a reset.
-async fn linger<S: Socket>(socket: Rc<S>) {
+async fn linger<S: Socket>(lane: Rc<Lane<S>>) {
     let mut scratch = [0; 1024];
     let mut budget = 256;
     let mut shut = false;
     let end = std::future::poll_fn(|cx| {
         if !shut {
-            shut = std::task::ready!(socket.poll_shutdown(cx)).is_ok();
+            shut = std::task::ready!(lane.socket.poll_shutdown(cx)).is_ok();
             if !shut {
                 return Poll::Ready(());
             }
         }
         loop {
-            match std::task::ready!(socket.poll_read(cx, &mut scratch)) {
+            match std::task::ready!(lane.socket.poll_read(cx, &mut scratch)) {
                 Ok(n) if n > 0 && budget > 0 => budget -= 1,
                 _ => return Poll::Ready(()),
             }

@@ -3,7 +3,7 @@
 //! than a piece at a time.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -16,7 +16,7 @@ use futures_util::Stream;
 use hubbub_actors::{session::Connection, shared::Shared};
 use hubbub_protocol::{close::CloseCode, wire::frame::FrameGuard};
 
-use super::socket::Socket;
+use super::socket::{Lane, Socket};
 
 /// Bytes read at a time. A client that has sent more waits for its next turn.
 const PIECE: usize = 32 * 1024;
@@ -27,13 +27,11 @@ thread_local! {
 
 /// The stream that a session reads.
 pub struct Inbound<S> {
-    pub(super) socket: Rc<S>,
+    pub(super) lane: Rc<Lane<S>>,
     /// What came with the handshake.
     pub(super) first: Option<Box<Bytes>>,
     pub(super) guard: FrameGuard,
     pub(super) connection: Arc<Connection>,
-    /// Set by the driver at each turn; taken by a full piece.
-    pub(super) turn: Rc<Cell<bool>>,
     pub(super) shared: Arc<Shared>,
     pub(super) ended: bool,
 }
@@ -69,7 +67,7 @@ impl<S: Socket> Stream for Inbound<S> {
         if let Some(first) = this.first.take() {
             return Poll::Ready(Some(Ok(this.inspect(*first))));
         }
-        if !this.turn.get() {
+        if !this.lane.turn.get() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -85,7 +83,7 @@ impl<S: Socket> Stream for Inbound<S> {
             return Poll::Pending;
         }
         let read = SCRATCH.with_borrow_mut(|scratch| {
-            let n = std::task::ready!(this.socket.poll_read(cx, scratch))?;
+            let n = std::task::ready!(this.lane.socket.poll_read(cx, scratch))?;
             Poll::Ready(Ok::<_, std::io::Error>(Bytes::copy_from_slice(&scratch[..n])))
         });
         match std::task::ready!(read) {
@@ -95,7 +93,7 @@ impl<S: Socket> Stream for Inbound<S> {
             }
             Ok(piece) => {
                 if piece.len() == PIECE {
-                    this.turn.set(false);
+                    this.lane.turn.set(false);
                 }
                 Poll::Ready(Some(Ok(this.inspect(piece))))
             }

@@ -50,7 +50,7 @@ use self::{
     handshake::TokenSource,
     inbound::Inbound,
     limits::{ConnectionLimits, NoPlace, Place},
-    socket::{IntoSocket, Socket},
+    socket::{IntoSocket, Lane, Socket},
 };
 use crate::config::Config;
 
@@ -309,20 +309,18 @@ impl Transport {
         if let Some(writer) = socket.writer() {
             outbound.set_writer(writer);
         }
-        let socket = Rc::new(socket);
-        let turn = Rc::new(Cell::new(true));
+        let lane = Rc::new(Lane { socket, turn: Cell::new(true) });
         let inbound = Inbound {
-            socket: socket.clone(),
+            lane: lane.clone(),
             first: first.map(Box::new),
             guard: FrameGuard::new(max as u64),
             connection,
-            turn: turn.clone(),
             shared: shared.clone(),
             ended: false,
         };
         let stall = u32::try_from(self.config.session.stall_timeout_ms).unwrap_or(u32::MAX);
         let session = Box::pin(start(inbound));
-        let driver = Driver::new(socket, outbound, turn, session, seat, name, stall);
+        let driver = Driver::new(lane, outbound, session, seat, name, stall);
         actix_web::rt::spawn(driver);
     }
 }

@@ -1,7 +1,7 @@
 //! The two kinds of socket, plain and TLS, as the driver sees them.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
@@ -10,10 +10,8 @@ use std::{
 
 use actix_web::rt::net::TcpStream;
 use hubbub_actors::outbound::{Drained, Outbound, RawWrite};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// A connected socket that only its driver polls.
 pub trait Socket: 'static {
@@ -25,6 +23,13 @@ pub trait Socket: 'static {
     fn writer(&self) -> Option<Arc<dyn RawWrite>>;
     /// Says that nothing more will be written.
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// A socket as its driver and the stream of its bytes share it.
+pub(super) struct Lane<S> {
+    pub(super) socket: S,
+    /// Set by the driver at each turn; taken by a full piece.
+    pub(super) turn: Cell<bool>,
 }
 
 /// What the upgrade service may be handed.
@@ -46,14 +51,11 @@ pub enum Moved {
 }
 
 /// A TCP connection. It may be written to by whoever flushes its queue.
-pub struct Plain {
-    read: RefCell<OwnedReadHalf>,
-    write: Arc<Writer>,
-}
+pub struct Plain(Arc<Tcp>);
 
-struct Writer(OwnedWriteHalf);
+struct Tcp(tokio::net::TcpStream);
 
-impl RawWrite for Writer {
+impl RawWrite for Tcp {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
             [one] => self.0.try_write(one),
@@ -66,8 +68,7 @@ impl IntoSocket for TcpStream {
     type Socket = Plain;
 
     fn into_socket(self) -> Plain {
-        let (read, write) = self.into_split();
-        Plain { read: read.into(), write: Arc::new(Writer(write)) }
+        Plain(Arc::new(Tcp(self)))
     }
 
     fn into_moved(self) -> io::Result<Moved> {
@@ -77,17 +78,35 @@ impl IntoSocket for TcpStream {
 
 impl Socket for Plain {
     fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        read_with(Pin::new(&mut *self.read.borrow_mut()), cx, buf)
+        let stream = &self.0.0;
+        loop {
+            std::task::ready!(stream.poll_read_ready(cx))?;
+            // What fills less than the buffer was all there is: that is noted as if the
+            // next read had said so, which saves asking.
+            let mut last = None;
+            let read = stream.try_io(Interest::READABLE, || {
+                let n = rustix::net::recv(stream, &mut *buf, RecvFlags::empty())?.0;
+                if n == 0 || n == buf.len() {
+                    return Ok(n);
+                }
+                last = Some(n);
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+            match (last, read) {
+                (Some(n), _) => return Poll::Ready(Ok(n)),
+                (None, Err(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
+                (None, read) => return Poll::Ready(read),
+            }
+        }
     }
 
     fn drain(&self, cx: &mut Context<'_>, outbound: &Outbound) -> Drained {
         loop {
-            match outbound.drain(&mut |slices| self.write.try_write(slices)) {
+            match outbound.drain(&mut |slices| self.0.try_write(slices)) {
                 Drained::Blocked => {}
                 done => return done,
             }
-            let stream: &tokio::net::TcpStream = self.write.0.as_ref();
-            match stream.poll_write_ready(cx) {
+            match self.0.0.poll_write_ready(cx) {
                 Poll::Pending => return Drained::Blocked,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Drained::Failed,
@@ -96,12 +115,12 @@ impl Socket for Plain {
     }
 
     fn writer(&self) -> Option<Arc<dyn RawWrite>> {
-        Some(self.write.clone())
+        Some(self.0.clone())
     }
 
     fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stream: &tokio::net::TcpStream = self.write.0.as_ref();
-        Poll::Ready(rustix::net::shutdown(stream, rustix::net::Shutdown::Write).map_err(Into::into))
+        let shut = rustix::net::shutdown(&self.0.0, rustix::net::Shutdown::Write);
+        Poll::Ready(shut.map_err(Into::into))
     }
 }
 

@@ -178,3 +178,48 @@ proptest! {
         prop_assert_eq!(&expected[..got.len()], &got[..]);
     }
 }
+
+/// A socket that takes so many bytes and then no more.
+struct Sink {
+    room: parking_lot::Mutex<usize>,
+    taken: parking_lot::Mutex<Vec<u8>>,
+}
+
+impl RawWrite for Sink {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (mut room, mut written) = (self.room.lock(), 0);
+        for slice in slices {
+            let n = slice.len().min(*room);
+            self.taken.lock().extend_from_slice(&slice[..n]);
+            (*room, written) = (*room - n, written + n);
+        }
+        if written == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(written) }
+    }
+}
+
+#[test]
+fn what_is_alone_is_written_at_once_and_in_order() {
+    let q = queue(10_000, WhenFull::Disconnect);
+    let sink = Arc::new(Sink { room: 10_000.into(), taken: parking_lot::Mutex::default() });
+    q.set_writer(sink.clone());
+    let [first, second, third, last] = [1, 2, 3, 4].map(|tag| frame(100, tag));
+    assert_eq!(q.hand(&first, Class::Durable), (Pushed::Queued, 100));
+    assert!(q.is_empty());
+    // Half of the next one, then nothing: the rest waits, and so does what comes after.
+    *sink.room.lock() = 50;
+    assert_eq!(q.hand(&second, Class::Durable), (Pushed::Queued, 50));
+    assert_eq!(q.len(), 50);
+    *sink.room.lock() = 10_000;
+    assert_eq!(q.hand(&third, Class::Durable), (Pushed::Queued, 0));
+    assert_eq!(q.flush(), 150);
+    *sink.room.lock() = 0;
+    assert_eq!(q.hand(&last, Class::Durable), (Pushed::Queued, 0));
+    assert_eq!(q.len(), 100);
+    *sink.room.lock() = 10_000;
+    q.flush();
+    let all = [&first, &second, &third, &last].map(|frame| frame.bytes().to_vec()).concat();
+    assert_eq!(*sink.taken.lock(), all);
+    assert_eq!(q.progress(), 400);
+    q.close(CloseCode::Normal);
+    assert_eq!(q.hand(&first, Class::Durable), (Pushed::Closed, 0));
+}

@@ -56,6 +56,11 @@ struct User {
 }
 
 impl User {
+    /// One of whom nothing is held yet.
+    fn new(now: u64) -> Box<Self> {
+        Box::new(Self { shown: Status::Offline, since: now, ..Self::default() })
+    }
+
     fn session(&mut self, id: SessionId) -> Option<&mut Status> {
         self.sessions.iter_mut().find(|(s, _)| *s == id).map(|(_, status)| status)
     }
@@ -107,7 +112,8 @@ enum Due {
 /// The table.
 pub struct PresenceTable {
     settings: PresenceSettings,
-    users: HashMap<UserId, User>,
+    // Behind pointers: the map has many more places than users.
+    users: HashMap<UserId, Box<User>>,
     rooms: HashMap<RoomName, BTreeSet<UserId>>,
     due: BTreeSet<(u64, Due)>,
     /// Whose share of this node changed since it was last asked for; none on a
@@ -152,11 +158,7 @@ impl PresenceTable {
         session: SessionId,
         now: u64,
     ) -> Vec<Effect> {
-        let entry = self.users.entry(user.clone()).or_insert_with(|| User {
-            shown: Status::Offline,
-            since: now,
-            ..User::default()
-        });
+        let entry = self.users.entry(user.clone()).or_insert_with(|| User::new(now));
         if username.is_some() {
             entry.username = username.cloned();
         }

@@ -425,7 +425,7 @@ impl RoomServer {
         }
         let (fresh, more) = self.table.repaired(&room, page.head, page.records, page.has_more);
         for record in fresh {
-            self.hand_out_stored(record);
+            self.hand_out_stored(record, false);
         }
         if more {
             let at = self.table.room(&room).and_then(|r| r.position).map_or(0, |p| p.offset);

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use hubbub_protocol::{id::SessionId, vocabulary::Copy};
+use hubbub_protocol::{
+    id::{RoomName, SessionId},
+    vocabulary::Copy,
+};
 
 use crate::{
     outbound::{Class, Pushed},
@@ -11,9 +14,19 @@ use crate::{
     shared::{Renderer, Shared},
 };
 
+/// Members to whom a record that comes alone is written while they are walked; the rest is
+/// left to the flush list, which lets the worker look at something else in between.
+const HANDED: u64 = 1024;
+
 /// Counts what became of the frames of one event.
 #[derive(Default)]
 pub(super) struct Tally {
+    /// Nothing else waits to be handed out.
+    alone: bool,
+    /// The room's name as its members hold it, which is found faster than a copy.
+    room: Option<RoomName>,
+    handed: u64,
+    bytes: u64,
     delivered: u64,
     conflated: u64,
     volatile: u64,
@@ -21,6 +34,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// For a record of a room; `alone` if no other waits behind it.
+    pub(super) fn of(room: Option<RoomName>, alone: bool) -> Self {
+        Self { alone, room, ..Self::default() }
+    }
+
     /// Hands the event to a session; `origin` is the one that sent it.
     pub(super) fn push(
         &mut self,
@@ -38,14 +56,20 @@ impl Tally {
         };
         let marks = session.keeping.as_ref().and_then(|keeping| keeping.marks());
         // Also of what is not shown to it: it must not come as missed later.
-        let tail = renderer
-            .stored()
-            .zip(marks)
-            .and_then(|(stored, marks)| marks.lock().advance(&stored.record.room, stored.position));
+        let tail = renderer.stored().zip(marks).and_then(|(stored, marks)| {
+            let room = self.room.as_ref().unwrap_or(&stored.record.room);
+            marks.lock().advance(room, stored.position)
+        });
         let Some(frame) = renderer.frame(session.format, copy) else { return };
-        let pushed = match tail {
-            None => session.connection.outbound.push(frame, class),
-            Some(tail) => session.connection.outbound.push(&frame.with_tail(&tail), class),
+        let tailed = tail.map(|tail| frame.with_tail(&tail));
+        let (frame, outbound) = (tailed.as_ref().unwrap_or(frame), &session.connection.outbound);
+        let pushed = if self.alone && self.handed < HANDED {
+            let (pushed, bytes) = outbound.hand(frame, class);
+            self.handed += 1;
+            self.bytes += bytes;
+            pushed
+        } else {
+            outbound.push(frame, class)
         };
         if let Some(stored) = renderer.stored().filter(|s| s.record.room.personal_user().is_some())
         {
@@ -70,6 +94,9 @@ impl Tally {
     pub(super) fn count(self, shared: &Shared) {
         let metrics = &shared.metrics;
         metrics.deliveries.inc_by(self.delivered);
+        if self.bytes > 0 {
+            metrics.outbound_bytes.inc_by(self.bytes);
+        }
         if self.conflated > 0 {
             metrics.conflated.inc_by(self.conflated);
         }

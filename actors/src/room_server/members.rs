@@ -4,6 +4,7 @@
 
 use hubbub_protocol::id::SessionId;
 use indexmap::IndexMap;
+use smallvec::SmallVec;
 
 /// From this many members on there is an index.
 const MANY: usize = 16;
@@ -12,13 +13,14 @@ const MANY: usize = 16;
 pub struct Members<T>(Kind<T>);
 
 enum Kind<T> {
-    Few(Vec<(SessionId, T)>),
+    /// The first without an allocation of its own.
+    Few(SmallVec<[(SessionId, T); 1]>),
     Many(Box<IndexMap<SessionId, T>>),
 }
 
 impl<T> Default for Members<T> {
     fn default() -> Self {
-        Self(Kind::Few(Vec::new()))
+        Self(Kind::Few(SmallVec::new()))
     }
 }
 
@@ -58,12 +60,7 @@ impl<T> Members<T> {
             return false;
         }
         match &mut self.0 {
-            Kind::Few(list) if list.len() + 1 < MANY => {
-                if list.is_empty() {
-                    list.reserve_exact(1);
-                }
-                list.push((id, member));
-            }
+            Kind::Few(list) if list.len() + 1 < MANY => list.push((id, member)),
             Kind::Few(list) => {
                 let mut map: IndexMap<_, _> = std::mem::take(list).into_iter().collect();
                 map.insert(id, member);

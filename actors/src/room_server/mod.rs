@@ -471,25 +471,26 @@ impl RoomServer {
         }
     }
 
-    /// Takes a record off the relay.
-    fn arrive(&mut self, record: Arc<Stored>, ctx: &mut Context<Self>) {
+    /// Takes a record off the relay; `alone` if no other waits behind it.
+    fn arrive(&mut self, record: Arc<Stored>, alone: bool, ctx: &mut Context<Self>) {
         match self.table.accept(&record) {
-            Accept::Deliver => self.hand_out_stored(record),
+            Accept::Deliver => self.hand_out_stored(record, alone),
             Accept::Gap(after) => self.repair(record.record.room.clone(), after, ctx),
             Accept::Duplicate | Accept::Repairing | Accept::NoRoom => {}
         }
     }
 
     /// Hands a record to the live members that do not have it.
-    fn hand_out_stored(&mut self, record: Arc<Stored>) {
+    fn hand_out_stored(&mut self, record: Arc<Stored>, alone: bool) {
         let Position { offset, .. } = record.position;
         let taken = record.record.timestamp.0;
         let origin = self.origins.take(record.record.id);
         let shared = self.shared.clone();
+        let name = self.table.name_of(&record.record.room);
         let Some(room) = self.table.room_mut(&record.record.room) else { return };
         let event = Event::Stored(record);
         let mut renderer = shared.renderer(&event);
-        let mut tally = Tally::default();
+        let mut tally = Tally::of(name, alone);
         for (_, member) in room.members.iter_mut() {
             if member.live && member.cursor < offset {
                 member.cursor = offset;
@@ -573,8 +574,10 @@ impl Handler<RoomDelivery> for RoomServer {
         };
         let step = || match delivery {
             RoomDelivery::Stored(records) => {
+                // Records that come together are queued, so that they leave together.
+                let alone = self.backlog.load(Ordering::Relaxed) == 1;
                 for record in records {
-                    self.arrive(record, ctx);
+                    self.arrive(record, alone, ctx);
                 }
             }
             RoomDelivery::Broadcast(broadcast) => self.hand_out(&broadcast, None),

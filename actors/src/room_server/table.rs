@@ -113,7 +113,8 @@ pub enum GoLive {
 
 /// The rooms of one worker.
 pub struct RoomTable<M> {
-    rooms: HashMap<RoomName, Room<M>>,
+    // Behind pointers: the map has many more places than rooms.
+    rooms: HashMap<RoomName, Box<Room<M>>>,
     tickets: u64,
 }
 
@@ -147,17 +148,22 @@ impl<M> RoomTable<M> {
 
     /// A room with a member.
     pub fn room(&self, room: &RoomName) -> Option<&Room<M>> {
-        self.rooms.get(room)
+        self.rooms.get(room).map(|room| &**room)
     }
 
     /// A room with a member, to hand something out.
     pub fn room_mut(&mut self, room: &RoomName) -> Option<&mut Room<M>> {
-        self.rooms.get_mut(room)
+        self.rooms.get_mut(room).map(|room| &mut **room)
+    }
+
+    /// A room's name as the table holds it.
+    pub fn name_of(&self, room: &RoomName) -> Option<RoomName> {
+        self.rooms.get_key_value(room).map(|(name, _)| name.clone())
     }
 
     /// Every room with a member.
     pub fn rooms(&self) -> impl Iterator<Item = (&RoomName, &Room<M>)> {
-        self.rooms.iter()
+        self.rooms.iter().map(|(name, room)| (name, &**room))
     }
 
     /// Puts a member in, not live yet.
@@ -165,7 +171,7 @@ impl<M> RoomTable<M> {
         let mut joining = Joining::Another;
         let entry = self.rooms.entry(room.clone()).or_insert_with(|| {
             joining = Joining::First;
-            Room::new()
+            Box::new(Room::new())
         });
         self.tickets += 1;
         let member = Member { who, live: false, cursor: 0, ticket: self.tickets };

@@ -126,7 +126,7 @@ impl SessionCore {
     }
 
     /// What it has to do with the session store from now on.
-    fn keep(&self, identity: &Identity) -> Option<Box<Keeping>> {
+    fn keep(&self, identity: &Identity) -> Option<Keeping> {
         let store = self.shared.sessions.as_ref()?;
         let format = self.shared.format(self.format);
         let owner = Owner::fresh();

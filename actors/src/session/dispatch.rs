@@ -207,9 +207,11 @@ impl SessionCore {
     pub(super) fn join(
         &mut self,
         handle: &Arc<SessionHandle>,
-        join: Join,
+        mut join: Join,
         reply: &ReplyId,
     ) -> Outcome {
+        // Everybody in a room holds its name: one copy for all.
+        join.room = self.shared.relay.name_of(join.room);
         if join.room.is_reserved() {
             return Err(reserved());
         }

@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -100,9 +100,9 @@ pub struct Connection {
     ping_sent: AtomicU64,
     auth_deadline: AtomicU64,
     expires_at: AtomicU64,
-    warned: AtomicU64,
+    warned: AtomicBool,
     violation: Mutex<Option<CloseCode>>,
-    watches: AtomicU64,
+    watches: AtomicU32,
     handled: AtomicU64,
 }
 
@@ -124,7 +124,7 @@ impl Connection {
             ping_sent: 0.into(),
             auth_deadline: auth_deadline.into(),
             expires_at: u64::MAX.into(),
-            warned: 0.into(),
+            warned: false.into(),
             violation: Mutex::default(),
             watches: 0.into(),
             handled: 0.into(),
@@ -144,12 +144,12 @@ impl Connection {
 
     /// The heart looks at it anew: gives the number of this watch; entries of
     /// older ones no longer count.
-    pub fn watch(&self) -> u64 {
-        self.watches.fetch_add(1, Ordering::Relaxed) + 1
+    pub fn watch(&self) -> u32 {
+        self.watches.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
     /// Whether a watch is the newest.
-    pub fn is_watched_by(&self, watch: u64) -> bool {
+    pub fn is_watched_by(&self, watch: u32) -> bool {
         self.watches.load(Ordering::Relaxed) == watch
     }
 
@@ -163,7 +163,7 @@ impl Connection {
     pub fn authenticated(&self, expires_at: Option<u64>) {
         self.auth_deadline.store(u64::MAX, Ordering::Relaxed);
         self.expires_at.store(expires_at.unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.warned.store(0, Ordering::Relaxed);
+        self.warned.store(false, Ordering::Relaxed);
     }
 
     /// It has until `deadline` to authenticate again; look at it anew.
@@ -216,7 +216,7 @@ impl Connection {
             ping_sent: Some(read(&self.ping_sent)).filter(|&t| t > 0),
             auth_deadline: read(&self.auth_deadline),
             expires_at: read(&self.expires_at),
-            warned: read(&self.warned) > 0,
+            warned: self.warned.load(Ordering::Relaxed),
         }
     }
 
@@ -227,7 +227,7 @@ impl Connection {
 
     /// `token_expiring` was sent.
     pub fn warned(&self) {
-        self.warned.store(1, Ordering::Relaxed);
+        self.warned.store(true, Ordering::Relaxed);
     }
 }
 
@@ -248,13 +248,18 @@ pub struct SessionHandle {
     /// What everybody on the node shares.
     pub shared: Arc<Shared>,
     /// What it has to do with the session store, if it is kept.
-    pub keeping: Option<Box<Keeping>>,
-    unanswered: AtomicUsize,
-    rooms: Mutex<Vec<RoomName>>,
-    grants: Mutex<Arc<Grants>>,
-    status: Mutex<Status>,
+    pub keeping: Option<Keeping>,
+    unanswered: AtomicU32,
+    held: Mutex<Held>,
     /// The code and the time of the last refusal, in one word; 0 for none.
     refused: AtomicU64,
+}
+
+/// What a session holds that changes.
+struct Held {
+    rooms: Vec<RoomName>,
+    grants: Arc<Grants>,
+    status: Status,
 }
 
 /// Bits of the time in `refused`: milliseconds until the year 10889.
@@ -269,7 +274,7 @@ impl SessionHandle {
         worker: usize,
         connection: Arc<Connection>,
         shared: Arc<Shared>,
-        keeping: Option<Box<Keeping>>,
+        keeping: Option<Keeping>,
     ) -> Self {
         Self {
             id,
@@ -280,16 +285,18 @@ impl SessionHandle {
             connection,
             shared,
             keeping,
-            unanswered: AtomicUsize::new(0),
-            rooms: Mutex::default(),
-            grants: Mutex::new(identity.grants.clone()),
-            status: Mutex::default(),
+            unanswered: AtomicU32::new(0),
+            held: Mutex::new(Held {
+                rooms: Vec::new(),
+                grants: identity.grants.clone(),
+                status: Status::default(),
+            }),
             refused: AtomicU64::new(0),
         }
     }
 
     /// Durable publishes that wait for their acknowledgement.
-    pub fn unanswered(&self) -> usize {
+    pub fn unanswered(&self) -> u32 {
         self.unanswered.load(Ordering::Relaxed)
     }
 
@@ -303,37 +310,37 @@ impl SessionHandle {
 
     /// What the token allows now.
     pub fn grants(&self) -> Arc<Grants> {
-        self.grants.lock().clone()
+        self.held.lock().grants.clone()
     }
 
     /// A fresh token was accepted.
     pub fn set_grants(&self, grants: Arc<Grants>) {
-        *self.grants.lock() = grants;
+        self.held.lock().grants = grants;
     }
 
     /// What the session's user said it is.
     pub fn status(&self) -> Status {
-        *self.status.lock()
+        self.held.lock().status
     }
 
     /// Notes what the session's user said it is. Called by the presence tracker.
     pub(crate) fn set_status(&self, status: Status) {
-        *self.status.lock() = status;
+        self.held.lock().status = status;
     }
 
     /// The rooms it is in or about to be.
     pub fn rooms(&self) -> Vec<RoomName> {
-        self.rooms.lock().clone()
+        self.held.lock().rooms.clone()
     }
 
     /// How many rooms it is in or about to be.
     pub fn room_count(&self) -> usize {
-        self.rooms.lock().len()
+        self.held.lock().rooms.len()
     }
 
     /// The room, if it is in exactly one.
     pub fn only_room(&self) -> Option<RoomName> {
-        match &self.rooms.lock()[..] {
+        match &self.held.lock().rooms[..] {
             [room] => Some(room.clone()),
             _ => None,
         }
@@ -341,12 +348,12 @@ impl SessionHandle {
 
     /// Whether it is in a room or about to be.
     pub fn is_in(&self, room: &RoomName) -> bool {
-        self.rooms.lock().contains(room)
+        self.held.lock().rooms.contains(room)
     }
 
     /// Notes a room, before the room server is asked to let the session in.
     pub(crate) fn entered(&self, room: RoomName) {
-        let mut rooms = self.rooms.lock();
+        let rooms = &mut self.held.lock().rooms;
         if !rooms.contains(&room) {
             if rooms.is_empty() {
                 rooms.reserve_exact(1);
@@ -357,7 +364,7 @@ impl SessionHandle {
 
     /// Forgets a room. Called by the room server.
     pub(crate) fn left(&self, room: &RoomName) {
-        self.rooms.lock().retain(|r| r != room);
+        self.held.lock().rooms.retain(|r| r != room);
     }
 
     /// Answers a request.

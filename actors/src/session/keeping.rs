@@ -19,7 +19,7 @@ pub struct Keeping {
     /// Which connection it is on.
     pub owner: Owner,
     /// Where it stands; only where events carry offsets.
-    marks: Option<Mutex<Marks>>,
+    marks: Option<Box<Mutex<Marks>>>,
     /// Made with the first direct message: most sessions never get one.
     inbox: Mutex<Option<Box<Inbox>>>,
     over: AtomicBool,
@@ -54,18 +54,18 @@ impl Inbox {
 
 impl Keeping {
     /// A session on a new connection.
-    pub fn new(owner: Owner, marks: Option<Marks>) -> Box<Self> {
-        Box::new(Self {
+    pub fn new(owner: Owner, marks: Option<Marks>) -> Self {
+        Self {
             owner,
-            marks: marks.map(Mutex::new),
+            marks: marks.map(|marks| Box::new(Mutex::new(marks))),
             inbox: Mutex::default(),
             over: AtomicBool::new(false),
-        })
+        }
     }
 
     /// Where it stands, if its events carry offsets.
     pub fn marks(&self) -> Option<&Mutex<Marks>> {
-        self.marks.as_ref()
+        self.marks.as_deref()
     }
 
     /// How far its client has got direct messages; none before the first.

@@ -154,7 +154,7 @@ impl PresenceTable {
 
     /// How many sessions a user has, on all nodes.
     pub fn socket_count(&self, user: &UserId) -> usize {
-        self.users.get(user).map_or(0, User::socket_count)
+        self.users.get(user).map_or(0, |user| user.socket_count())
     }
 
     /// The users that this node holds.
@@ -184,11 +184,7 @@ impl PresenceTable {
         if held.is_none() && !self.users.contains_key(user) {
             return Vec::new();
         }
-        let entry = self.users.entry(user.clone()).or_insert_with(|| User {
-            shown: Status::Offline,
-            since: now,
-            ..User::default()
-        });
+        let entry = self.users.entry(user.clone()).or_insert_with(|| User::new(now));
         let before = entry.socket_count();
         let new = held.map(|held| {
             if held.username.is_some() && (entry.username.is_none() || entry.sessions.is_empty()) {
