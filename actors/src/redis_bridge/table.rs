@@ -135,9 +135,16 @@ impl Room {
         self.position.is_some()
     }
 
-    /// A look begins.
+    /// A look begins: the head is read after this.
     pub fn look(&mut self) {
         self.looking = true;
+        if self.position.is_some() {
+            // What came early is at or below the head that is read now, so that it is
+            // read again; or Redis lost it, so that nobody may hear of it.
+            self.rewind();
+            self.ahead.clear();
+            self.gap_since = None;
+        }
     }
 
     /// A look came to nothing; it is tried again, after a pause that grows.

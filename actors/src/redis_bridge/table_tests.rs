@@ -218,6 +218,89 @@ fn a_loss_that_nobody_noticed_is_found_by_comparing() {
     assert!(room.wants_look(began));
 }
 
+/// A look at a room whose head is this; ends well.
+fn look(room: &mut Room, there: Head) -> Vec<u64> {
+    room.look();
+    let (records, verdict) = room.looked(there);
+    assert_eq!(verdict, Verdict::Fine);
+    offsets(&records)
+}
+
+fn other(epoch: Epoch, offset: u64) -> Arc<Stored> {
+    let mut other = (*record(epoch, offset)).clone();
+    other.record.id = id(epoch, offset + 1000);
+    Arc::new(other)
+}
+
+#[test]
+fn what_a_failover_lost_is_not_handed_on() {
+    // Whether anything was handed on before makes no difference.
+    for fresh in [true, false] {
+        let mut room = room_at(if fresh { 5 } else { 4 });
+        if !fresh {
+            assert_eq!(offsets(&room.accept(record(E, 5), now())), [5]);
+        }
+        // Stored by this node; 6 came from another one. The replica has neither.
+        assert!(room.accept(record(E, 7), now()).is_empty());
+        room.lose();
+        room.live = true;
+        assert!(look(&mut room, head(E, 5)).is_empty());
+        assert!(room.in_order() && !room.wants_look(now() + ON_ITS_WAY), "no second look");
+        for offset in [6, 7] {
+            let new = other(E, offset);
+            let told = room.accept(new.clone(), now());
+            assert_eq!(told.iter().map(|r| r.record.id).collect::<Vec<_>>(), [new.record.id]);
+        }
+    }
+}
+
+#[test]
+fn a_record_of_a_history_that_was_given_up_keeps_nothing_waiting() {
+    let (old, began) = (Epoch(6), now());
+    let mut room = room_at(5);
+    // A publish that was sent again was known by its place in the old history.
+    assert!(room.accept(record(old, 9), began).is_empty());
+    assert!(room.wants_look(began + GRACE));
+    assert!(look(&mut room, head(E, 5)).is_empty());
+    assert!(room.in_order() && !room.wants_look(now() + ON_ITS_WAY), "no second look");
+    assert_eq!(offsets(&room.accept(record(E, 6), now())), [6]);
+    // While a look is under way: the next one, after the grace, is the last.
+    room.doubt();
+    room.look();
+    assert!(room.accept(record(old, 9), began).is_empty());
+    assert_eq!(room.looked(head(E, 6)).1, Verdict::Fine);
+    assert!(!room.wants_look(began) && room.wants_look(began + GRACE));
+    assert!(look(&mut room, head(E, 6)).is_empty());
+    assert!(room.in_order());
+}
+
+#[test]
+fn what_came_before_a_look_is_read_and_what_came_during_it_waits() {
+    let mut room = room_at(5);
+    assert!(room.accept(record(E, 7), now()).is_empty());
+    room.look();
+    assert!(room.accept(record(E, 8), now()).is_empty());
+    room.look_failed(now());
+    room.look();
+    assert!(room.accept(record(E, 9), now()).is_empty());
+    assert_eq!(room.looked(head(E, 8)).1, Verdict::Read(4));
+    let Repaired::Records(records, verdict) = room.repaired(page(E, 1, 5..=8, 8)) else { panic!() };
+    assert_eq!((offsets(&records), verdict), (vec![6, 7, 8, 9], Verdict::Fine));
+    assert!(room.in_order());
+}
+
+#[test]
+fn a_room_that_begins_with_what_a_failover_lost_looks_once_more() {
+    let mut room = Room::new();
+    room.live = true;
+    assert!(room.accept(record(E, 7), now()).is_empty());
+    room.lose();
+    room.live = true;
+    assert!(look(&mut room, head(E, 5)).is_empty());
+    assert!(look(&mut room, head(E, 5)).is_empty());
+    assert!(room.in_order() && !room.wants_look(now() + ON_ITS_WAY));
+}
+
 proptest! {
     /// Whatever is lost, doubled and in whichever order it comes: what is handed on
     /// is every record once, in order.
