@@ -54,6 +54,8 @@ struct Table {
     shards: HashMap<HostPort, Shard>,
     /// The first slot of each range and who has it.
     ranges: BTreeMap<u16, HostPort>,
+    /// What was told last: all channels are heard.
+    told_up: bool,
 }
 
 struct Shard {
@@ -135,11 +137,13 @@ impl Router {
                 Ok(ranges) if !ranges.is_empty() => {
                     let server = |at: &HostPort| Some(Target::Server(at.clone()));
                     self.apply(ranges, server, &connector, &backoff, &tell);
+                    self.tell_up_again(&tell);
                 }
-                Ok(_) => tell(ChannelsChange::Down(LinkError::Down(
-                    "the cluster says of no slot who has it".into(),
-                ))),
-                Err(e) if !self.table.lock().all_up() => tell(ChannelsChange::Down(e)),
+                Ok(_) => self.tell_down(
+                    LinkError::Down("the cluster says of no slot who has it".into()),
+                    &tell,
+                ),
+                Err(e) if !self.table.lock().all_up() => self.tell_down(e, &tell),
                 Err(_) => {}
             }
             let all_up = self.table.lock().all_up();
@@ -204,6 +208,23 @@ impl Router {
         drop(gone);
     }
 
+    fn tell_down(&self, why: LinkError, tell: &Tell) {
+        self.table.lock().told_up = false;
+        tell(ChannelsChange::Down(why));
+    }
+
+    /// Whoever was down may have left the cluster, or the cluster said nothing for a
+    /// while: no shard will tell that all are up.
+    fn tell_up_again(&self, tell: &Tell) {
+        let mut table = self.table.lock();
+        if table.told_up || !table.all_up() {
+            return;
+        }
+        table.told_up = true;
+        drop(table);
+        tell(ChannelsChange::Up);
+    }
+
     /// What a shard tells of itself.
     fn told(self: Arc<Self>, owner: HostPort, tell: Tell) -> impl Fn(ChannelsChange) {
         move |change| {
@@ -213,7 +234,8 @@ impl Router {
                 if let Some(shard) = table.shards.get_mut(&owner) {
                     shard.up = up;
                 }
-                table.all_up()
+                table.told_up = table.all_up();
+                table.told_up
             };
             if !up || all_up {
                 tell(change);
@@ -243,28 +265,5 @@ fn ranges(answer: &Value) -> BTreeMap<u16, HostPort> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_are_those_of_redis() {
-        // The example of the specification, and the tag rule.
-        assert_eq!(slot("123456789"), 0x31c3);
-        assert_eq!(slot("{user1000}.following"), slot("{user1000}.followers"));
-        assert_eq!(slot("foo{}{bar}"), slot("foo{}{bar}"));
-        assert_ne!(slot("foo{}{bar}"), slot("bar"));
-        assert_eq!(slot("a{b}c}"), slot("b"));
-    }
-
-    #[test]
-    fn the_masters_are_read() {
-        let node = |port| Value::Array(vec![Value::BulkString(b"h".to_vec()), Value::Int(port)]);
-        let row = |a, b, master, replica| {
-            Value::Array(vec![Value::Int(a), Value::Int(b), node(master), node(replica)])
-        };
-        let answer = Value::Array(vec![row(0, 8191, 1, 3), row(8192, 16383, 2, 4)]);
-        let expected = [(0, ("h".to_owned(), 1)), (8192, ("h".to_owned(), 2))];
-        assert_eq!(ranges(&answer), expected.into_iter().collect());
-        assert!(ranges(&Value::Nil).is_empty());
-    }
-}
+#[path = "router_tests.rs"]
+mod tests;
