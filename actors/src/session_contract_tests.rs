@@ -181,7 +181,7 @@ fn a_lost_session_can_come_back_within_the_window() {
 
 #[test]
 fn the_one_lost_first_makes_room() {
-    for Fixture { store, now, file, .. } in fixtures() {
+    for Fixture { store, now, file, server } in all() {
         for n in 1..=3 {
             assert!(wait(store.open(identity(n), Owner(1))).unwrap());
         }
@@ -193,7 +193,7 @@ fn the_one_lost_first_makes_room() {
         assert!(wait(store.open(identity(5), Owner(1))).unwrap());
         assert!(wait(store.find(id(2))).unwrap().is_none());
         assert!(wait(store.find(id(1))).unwrap().is_some());
-        drop(file);
+        drop((file, server));
     }
 }
 

@@ -3,6 +3,16 @@
 //! Each session is one hash. While it is connected its node touches it now and then,
 //! so that what a killed node leaves behind goes by itself; whether it can still come
 //! back is judged by when that node was last alive.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `jobs` | what waits for Redis, and ends that it has not taken yet |
+//! | `kept` | which sessions this node keeps, and how many |
+
+mod jobs;
+mod kept;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
@@ -11,7 +21,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use hubbub_protocol::{
     id::{RoomName, SessionId, UserId},
     position::{Epoch, Position},
@@ -21,6 +30,10 @@ use redis::{Cmd, Value};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use self::{
+    jobs::{End, Ends, Job, MAX_WAITING, work},
+    kept::{Kept, Place},
+};
 use super::{Listener, RedisLink, keys::RoomKeys};
 use crate::{
     clock::Clock,
@@ -34,15 +47,13 @@ use crate::{
 const SESSION: &str = include_str!("lua/session.lua");
 const TOLD: &str = include_str!("lua/told.lua");
 
-/// Changes that may wait for Redis; one more is refused.
-const MAX_WAITING: usize = 65_536;
 /// How long a connected session is kept without being touched, beside the window.
 const UNTOUCHED: Duration = Duration::from_secs(3600);
 /// How often a node says that it is alive, at least.
 const ALIVE: Duration = Duration::from_secs(5);
 /// Time until it says so again if Redis did not take it.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Sessions touched in one go.
+/// Sessions touched, or told again to have ended, in one go.
 const TOUCHED: usize = 500;
 
 /// Sessions that all nodes share.
@@ -57,13 +68,12 @@ struct Inner {
     /// This process, not to be mistaken for an earlier one of the same name.
     run: String,
     jobs: mpsc::Sender<Job>,
-    /// The sessions that are connected here.
-    here: Mutex<HashMap<SessionId, Owner>>,
+    /// Of the sessions that Redis has, those of this node.
+    kept: Mutex<Kept>,
+    /// What Redis did not take while it was away.
+    ends: Ends,
     replaced: OnceLock<SessionReplaced>,
 }
-
-/// A command and where its answer goes.
-type Job = (Cmd, oneshot::Sender<Result<Value, StoreError>>);
 
 impl RedisSessions {
     /// Keeps sessions behind a link. `history_ttl_ms` is how long messages are kept.
@@ -81,37 +91,20 @@ impl RedisSessions {
             history_ttl_ms,
             clock,
             jobs,
-            here: Mutex::default(),
+            kept: Mutex::new(Kept::new(config.max_sessions)),
+            ends: Ends::default(),
             replaced: OnceLock::new(),
         });
         link.subscribe(&inner.channel(&inner.run), Arc::new(Elsewhere(inner.clone())));
-        link.spawn(work(link.clone(), waiting));
+        let (asked, failed) = (link.clone(), inner.clone());
+        let query = move |cmd| {
+            let link = asked.clone();
+            async move { link.query(&cmd).await.map_err(|e| StoreError::Failed(e.to_string())) }
+        };
+        link.spawn(work(waiting, query, move |end| failed.ends.note(end)));
         link.spawn(inner.clone().touch());
         Self(inner)
     }
-}
-
-/// Runs commands in the order in which they were asked, without waiting for one before
-/// the next is sent.
-async fn work(link: RedisLink, mut waiting: mpsc::Receiver<Job>) {
-    let mut running = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            // What runs first, so that each is sent before the next begins.
-            biased;
-            Some(()) = running.next(), if !running.is_empty() => {}
-            job = waiting.recv() => {
-                let Some((cmd, reply)) = job else { break };
-                let link = link.clone();
-                running.push(async move {
-                    let answer = link.query(&cmd).await;
-                    // Nobody may wait for it.
-                    let _ = reply.send(answer.map_err(|e| StoreError::Failed(e.to_string())));
-                });
-            }
-        }
-    }
-    while running.next().await.is_some() {}
 }
 
 /// Hears that a session of this node goes on at another.
@@ -124,7 +117,7 @@ impl Listener for Elsewhere {
             Some((SessionId(Uuid::try_parse(id).ok()?), Owner(owner.parse().ok()?)))
         });
         if let (Some((id, owner)), Some(replaced)) = (session, self.0.replaced.get()) {
-            self.0.gone(id, owner);
+            self.0.kept.lock().gone(id, owner);
             replaced(id, owner);
         }
     }
@@ -152,21 +145,22 @@ impl Inner {
         self.config.recovery_ms.saturating_add(UNTOUCHED.as_millis() as u64)
     }
 
-    fn gone(&self, id: SessionId, owner: Owner) {
-        let mut here = self.here.lock();
-        if here.get(&id) == Some(&owner) {
-            here.remove(&id);
-        }
-    }
-
     /// Queues a command.
     fn ask(&self, cmd: Cmd) -> PortFuture<Result<Value, StoreError>> {
+        self.queue(cmd, None)
+    }
+
+    /// Queues a command; the end of a session is told again if Redis does not take it.
+    fn queue(&self, cmd: Cmd, end: Option<End>) -> PortFuture<Result<Value, StoreError>> {
         let (reply, answer) = oneshot::channel();
-        let refused = match self.jobs.try_send((cmd, reply)) {
+        let refused = match self.jobs.try_send(Job { cmd, reply, end }) {
             Ok(()) => None,
             Err(mpsc::error::TrySendError::Full(_)) => Some(StoreError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Some(StoreError::Closed),
         };
+        if let (Some(_), Some(end)) = (&refused, end) {
+            self.ends.note(end);
+        }
         Box::pin(async move {
             match refused {
                 Some(e) => Err(e),
@@ -183,8 +177,44 @@ impl Inner {
     }
 
     fn owned(&self, cmd: Cmd) -> Owned {
-        let answer = self.ask(cmd);
-        Box::pin(async move { Ok(answer.await? == Value::Int(1)) })
+        owned(self.ask(cmd))
+    }
+
+    /// Tells Redis that a session ended; again later if Redis does not take it.
+    fn tell_end(&self, session: SessionId, owner: Owner, over: bool) -> Owned {
+        let end = End { session, owner, over, at: self.clock.now() };
+        owned(self.queue(self.end(&end), Some(end)))
+    }
+
+    /// What tells Redis that a session ended.
+    fn end(&self, end: &End) -> Cmd {
+        if end.over {
+            return self.change("ended", end.session, end.owner, 0);
+        }
+        // Its window began when it was lost, not when Redis is told so.
+        let late = self.clock.now().saturating_sub(end.at);
+        let left = self.config.recovery_ms.saturating_sub(late).max(1);
+        self.change("lost", end.session, end.owner, left)
+    }
+
+    /// Tells Redis what it did not take while it was away.
+    async fn tell_ends(&self) {
+        loop {
+            // What is older has gone by itself.
+            let since = self.clock.now().saturating_sub(self.keep_ms());
+            let ends = self.ends.some(TOUCHED, since);
+            let asked: Vec<_> =
+                ends.into_iter().map(|end| (end, self.ask(self.end(&end)))).collect();
+            if asked.is_empty() {
+                return;
+            }
+            for (end, answer) in asked {
+                if answer.await.is_err() {
+                    return;
+                }
+                self.ends.taken(&end);
+            }
+        }
     }
 
     /// Says that the node is alive, and touches its sessions.
@@ -200,8 +230,9 @@ impl Inner {
                 tokio::time::sleep(AGAIN).await;
                 continue;
             }
+            self.tell_ends().await;
             if round % rounds == rounds - 1 {
-                let here: Vec<_> = self.here.lock().iter().map(|(id, o)| (*id, *o)).collect();
+                let here = self.kept.lock().here();
                 for some in here.chunks(TOUCHED) {
                     let touched: Vec<_> = some
                         .iter()
@@ -243,6 +274,10 @@ impl Inner {
         let strange = || StoreError::Failed("a session in Redis is not understood".into());
         read(id, &fields).ok_or_else(strange).map(Some)
     }
+}
+
+fn owned(answer: PortFuture<Result<Value, StoreError>>) -> Owned {
+    Box::pin(async move { Ok(answer.await? == Value::Int(1)) })
 }
 
 fn text(value: &Value) -> Option<&str> {
@@ -309,7 +344,15 @@ fn write(room: &KeptRoom) -> String {
 impl SessionStore for RedisSessions {
     fn open(&self, identity: KeptIdentity, owner: Owner) -> Owned {
         let inner = &self.0;
-        inner.here.lock().insert(identity.id, owner);
+        let place = inner.kept.lock().open(identity.id, owner, inner.clock.now());
+        match place {
+            Place::Free => {}
+            Place::Of(first, owner) => {
+                // In order with what comes later; nobody waits for it.
+                drop(inner.tell_end(first, owner, true));
+            }
+            Place::Nowhere => return Box::pin(std::future::ready(Ok(false))),
+        }
         let mut cmd = inner.change("open", identity.id, owner, inner.keep_ms());
         cmd.arg(&inner.run);
         cmd.arg("user").arg(identity.user.as_str());
@@ -332,13 +375,16 @@ impl SessionStore for RedisSessions {
     }
 
     fn lost(&self, session: SessionId, owner: Owner) -> Owned {
-        self.0.gone(session, owner);
-        self.0.owned(self.0.change("lost", session, owner, self.0.config.recovery_ms))
+        let inner = &self.0;
+        let now = inner.clock.now();
+        let until = now.saturating_add(inner.config.recovery_ms);
+        inner.kept.lock().lost(session, owner, now, until);
+        inner.tell_end(session, owner, false)
     }
 
     fn ended(&self, session: SessionId, owner: Owner) -> Owned {
-        self.0.gone(session, owner);
-        self.0.owned(self.0.change("ended", session, owner, 0))
+        self.0.kept.lock().gone(session, owner);
+        self.0.tell_end(session, owner, true)
     }
 
     fn find(&self, session: SessionId) -> PortFuture<Result<Option<KeptSession>, StoreError>> {
@@ -389,7 +435,7 @@ impl SessionStore for RedisSessions {
             let Value::Array(items) = answer.await? else { return Ok(None) };
             let [before, run, hash] = &items[..] else { return Ok(None) };
             let (Some(before), Some(run)) = (text(before), text(run)) else { return Ok(None) };
-            inner.here.lock().insert(session, owner);
+            inner.kept.lock().claimed(session, owner);
             if run != inner.run {
                 let mut tell = redis::cmd(inner.link.publish_command());
                 tell.arg(inner.channel(run)).arg(format!("{} {before}", session.0.simple()));
