@@ -2,11 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::time::{Instant as Clock, MissedTickBehavior, interval};
+use tokio::time::{Instant as Clock, Interval, MissedTickBehavior, interval};
 
 use super::{
     ClusterPresence, NodeFigures, NodeRow,
@@ -18,6 +21,13 @@ use crate::shared::Shared;
 
 /// Most steps of sweeping between two renewals.
 const STEPS: usize = 100;
+
+/// Waits for the next beat; false if the node has left the cluster, also while it
+/// waited: one renewal more would have it there again for a whole lease.
+async fn next(beat: &mut Interval, ended: &AtomicBool) -> bool {
+    beat.tick().await;
+    !ended.load(Ordering::Relaxed)
+}
 
 /// Keeps the lease.
 pub(super) struct Keeper {
@@ -46,8 +56,7 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         let mut beat = interval(Duration::from_millis(self.lease.interval()));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.cluster.ended.load(Ordering::Relaxed) {
-            beat.tick().await;
+        while next(&mut beat, &self.cluster.ended).await {
             if self.cluster.joined.load(Ordering::Relaxed) {
                 self.renew().await;
             }
@@ -134,5 +143,23 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_leaves_between_two_beats_renews_nothing() {
+        let ended = AtomicBool::new(false);
+        let mut beat = interval(Duration::from_millis(50));
+        assert!(next(&mut beat, &ended).await, "the first beat comes at once");
+        let leave = async {
+            tokio::task::yield_now().await;
+            ended.store(true, Ordering::Relaxed);
+        };
+        let (goes_on, ()) = tokio::join!(next(&mut beat, &ended), leave);
+        assert!(!goes_on);
     }
 }
