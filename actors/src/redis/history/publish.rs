@@ -22,11 +22,12 @@ use super::{
 use crate::{
     history::KEY_TTL_MS,
     ports::{Appended, StoreError},
-    redis::{LinkError, Replicas, keys::RoomKeys},
+    redis::{LinkError, Replicas, keys::RoomKeys, link::Backoff},
 };
 
-/// Pause before something that may pass by itself is tried again.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause before something that may pass by itself is tried again; the first
+/// is 50 ms, and each is varied at random.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A batch as the script wants it.
 struct Request {
@@ -49,6 +50,7 @@ impl Inner {
     pub(super) async fn drive(self: Arc<Self>, room: RoomName) {
         let keys = RoomKeys::new(self.link.prefix(), &room);
         let mut last_failure = String::new();
+        let mut backoff = Backoff::new(MAX_PAUSE);
         while let Some(batch) = self.queue.take(&room) {
             let batch = self.drop_late(batch, &last_failure);
             if batch.is_empty() {
@@ -58,6 +60,9 @@ impl Inner {
             let request = self.request(&keys, &batch);
             match self.send(request).await {
                 Attempt::Done(outcomes) => {
+                    // The next failure is another one: what comes is not late by this.
+                    last_failure.clear();
+                    backoff.reset();
                     let bytes = batch.iter().map(|p| p.bytes.len()).sum();
                     let records = batch.len();
                     self.finish(batch, outcomes);
@@ -68,7 +73,7 @@ impl Inner {
                     let deadline = batch.first().map(|p| p.deadline);
                     self.queue.put_back(&room, batch);
                     last_failure = why;
-                    self.wait(deadline).await;
+                    self.wait(deadline, backoff.pause()).await;
                 }
             }
         }
@@ -187,10 +192,10 @@ impl Inner {
     }
 
     /// Waits until another attempt makes sense, at most until a publish is late.
-    async fn wait(&self, deadline: Option<Instant>) {
+    async fn wait(&self, deadline: Option<Instant>, pause: Duration) {
         let mut state = self.link.state();
         let ready = async {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
             // The sender lives as long as the link.
             let _ = state.wait_for(|state| state.takes_commands()).await;
         };
