@@ -22,5 +22,7 @@ pub const MAX_PAGE: usize = 200;
 pub const DEFAULT_PAGE: usize = 50;
 /// Bytes of message bodies after which a page of history ends early.
 pub const MAX_PAGE_BYTES: usize = 256 * 1024;
+/// Longest ban of a user, in milliseconds: 100 years of 365.25 days.
+pub const MAX_BAN_MS: u64 = 100 * 31_557_600_000;
 /// Most members listed in one `joined` event or one page of `members`.
 pub const MAX_MEMBERS_PAGE: usize = 100;

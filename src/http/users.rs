@@ -10,6 +10,7 @@ use hubbub_actors::{
 use hubbub_protocol::{
     error::HubError,
     id::{RoomName, SessionId, UserId},
+    limits::MAX_BAN_MS,
     timestamp::Timestamp,
 };
 use serde::Serialize;
@@ -165,7 +166,7 @@ pub struct Closed {
     delete, path = "/api/users/{user}/sessions", tag = "users",
     params(
         ("user" = String, Path, description = "User id, percent-encoded"),
-        ("ban_ms" = Option<u64>, Query, description = "Milliseconds; default 0, no ban"),
+        ("ban_ms" = Option<u64>, Query, description = "Milliseconds, at most 3155760000000 (100 years); default 0, no ban"),
     ),
     responses((status = 200, description = "Closed", body = Closed), KeyRefusals),
     security(("api_key" = []))
@@ -177,6 +178,12 @@ pub async fn close(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let ban_ms = Query::read(&request, &["ban_ms"])?.number("ban_ms")?.unwrap_or(0);
+    if ban_ms > MAX_BAN_MS {
+        return Err(HubError::bad_request(format!(
+            "`ban_ms` must be at most {MAX_BAN_MS}, which is 100 years"
+        ))
+        .into());
+    }
     let closed = state.hub.close_user(user.0.clone(), ban_ms).await?;
     log::info!(user = user.0.as_str(), closed = closed, ban_ms = ban_ms; "user sent away");
     Ok(HttpResponse::Ok().json(Closed { closed }))

@@ -149,10 +149,17 @@ async fn a_user_is_shown_and_sent_away() {
     assert_eq!(node.json(away()).await, (StatusCode::OK, json!({"closed": 1})));
     assert_eq!(client.outbound.closing().map(|code| code.code()), Some(4403));
     assert!(node.state.hub.shared().is_banned(&UserId::new("ann").unwrap()));
-    let (status, refused) =
-        node.json(TestRequest::delete().uri("/api/users/ann/sessions?ban_ms=-1")).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(refusal(&refused).1.contains("ban_ms"));
+    let away =
+        |ms: &str| TestRequest::delete().uri(&format!("/api/users/bob/sessions?ban_ms={ms}"));
+    // A millisecond above 100 years, and what no number of 64 bits holds.
+    for ms in ["-1", "3155760000001", "18446744073709551615", "18446744073709551616"] {
+        let (status, refused) = node.json(away(ms)).await;
+        assert_eq!((status, refusal(&refused).0), (StatusCode::BAD_REQUEST, "bad_request"), "{ms}");
+        assert!(refusal(&refused).1.contains("ban_ms"), "{ms}");
+        assert!(!node.state.hub.shared().is_banned(&UserId::new("bob").unwrap()), "{ms}");
+    }
+    assert_eq!(node.json(away("3155760000000")).await.0, StatusCode::OK);
+    assert!(node.state.hub.shared().is_banned(&UserId::new("bob").unwrap()));
 }
 
 #[actix_web::test]

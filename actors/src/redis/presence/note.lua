@@ -4,13 +4,18 @@
 -- Gives 1, or 0 if the instance is not known.
 local prefix, instance, kind = ARGV[1], ARGV[2], ARGV[6]
 if kind == 'away' then
-  -- User, and until when.
+  -- User, and until when: no later than in 100 years. A time that PEXPIREAT does not
+  -- take would fail every ban after it.
+  local latest = tonumber(ARGV[7]) + 3155760000000
+  if tonumber(ARGV[9]) > latest then ARGV[9] = string.format('%.0f', latest) end
   if tonumber(ARGV[9]) > tonumber(ARGV[7]) then
     redis.call('ZADD', KEYS[4], ARGV[9], ARGV[8])
     redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[7])
     redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -100001)
     local last = redis.call('ZRANGE', KEYS[4], -1, -1, 'WITHSCORES')
-    if last[2] then redis.call('PEXPIREAT', KEYS[4], string.format('%.0f', last[2])) end
+    if last[2] then
+      redis.call('PEXPIREAT', KEYS[4], string.format('%.0f', math.min(tonumber(last[2]), latest)))
+    end
   end
 else
   if redis.call('HEXISTS', KEYS[1], instance) == 0 then return 0 end

@@ -1,9 +1,12 @@
 //! Against a real Redis.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use hubbub_protocol::event::Status;
+use hubbub_protocol::{event::Status, limits::MAX_BAN_MS};
 
 use super::*;
 use crate::{
@@ -225,6 +228,27 @@ async fn bans_are_kept_and_told() {
     let left = a.link.query(redis::cmd("PTTL").arg(bans)).await.unwrap();
     let left: i64 = redis::from_redis_value(left).unwrap();
     assert!((1..=60_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_ban_for_ever_does_not_break_the_others() {
+    let server = TestServer::start(&[]);
+    let a = node(&server, "a#1").await;
+    let anchor = a.store.join("{}".into()).await.unwrap().anchor;
+    // What a node of an earlier version may have left.
+    let bans = "hubbub:presence:{online-users}:bans";
+    let mut left = redis::cmd("ZADD");
+    a.link.query(left.arg(bans).arg(u64::MAX).arg("old")).await.unwrap();
+    let now = Clock::system().now();
+    a.store.send_away(user("u"), u64::MAX).await.unwrap();
+    a.store.send_away(user("v"), now + 60_000).await.unwrap();
+    let kept: BTreeMap<_, _> = a.store.bans().await.unwrap().into_iter().collect();
+    assert_eq!(kept[&user("v")], now + 60_000);
+    let latest = kept[&user("u")];
+    let century = now + MAX_BAN_MS..=now + MAX_BAN_MS + 60_000;
+    assert!(century.contains(&latest), "{latest}");
+    let (entries, _) = a.after(&anchor).await;
+    assert!(entries.iter().any(|l| l.entry == Entry::SendAway(user("u"), latest)), "{entries:?}");
 }
 
 #[tokio::test]
