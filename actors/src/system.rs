@@ -335,12 +335,18 @@ impl Hub {
         all
     }
 
-    /// How far the members of a room are, at most `limit` of each worker.
-    pub async fn look_at_room(&self, room: &RoomName, limit: usize) -> Vec<MemberLook> {
+    /// How far the members of a room are, or those of one user, at most `limit` of each
+    /// worker.
+    pub async fn look_at_room(
+        &self,
+        room: &RoomName,
+        user: Option<&UserId>,
+        limit: usize,
+    ) -> Vec<MemberLook> {
         let room_servers = self.room_servers.read().clone();
         let mut all = Vec::new();
         for room_server in room_servers {
-            let look = LookAtRoom { room: room.clone(), limit };
+            let look = LookAtRoom { room: room.clone(), user: user.cloned(), limit };
             all.extend(room_server.send(look).await.unwrap_or_default());
         }
         all

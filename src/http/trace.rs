@@ -52,7 +52,8 @@ pub struct Trace {
     taken_at: Timestamp,
     /// The newest offset of the room.
     newest_offset: u64,
-    /// Members of this node; at most 500 of each worker.
+    /// Members of this node, or the sessions of the user that was asked for; at most 500 of each
+    /// worker.
     sessions: Vec<Reach>,
     /// How many of these sessions have it in their socket.
     written: usize,
@@ -147,12 +148,8 @@ pub async fn trace(
         request.uri().path().split('/').nth(MESSAGE_SEGMENT).unwrap_or_default().parse()?;
     let room = room.0;
     let (message, newest_offset) = find(&state, &room, wanted).await?;
-    let looks = state.hub.look_at_room(&room, MAX_MEMBERS).await;
-    let mut sessions: Vec<Reach> = looks
-        .iter()
-        .filter(|look| user.as_ref().is_none_or(|user| look.session.user == *user))
-        .map(|look| Reach::of(look, &message))
-        .collect();
+    let looks = state.hub.look_at_room(&room, user.as_ref(), MAX_MEMBERS).await;
+    let mut sessions: Vec<Reach> = looks.iter().map(|look| Reach::of(look, &message)).collect();
     sessions.sort_unstable_by(|a, b| (&a.user_id, &a.session_id).cmp(&(&b.user_id, &b.session_id)));
     let answer = match user {
         None => None,

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use actix::{Handler, Message};
-use hubbub_protocol::id::RoomName;
+use hubbub_protocol::id::{RoomName, UserId};
 
 use super::RoomServer;
 use crate::session::SessionHandle;
 
-/// An operator's question to a room server: how far the members of a room are, at
-/// most `limit` of them.
+/// An operator's question to a room server: how far the members of a room are, or those
+/// of one user, at most `limit` of them.
 #[derive(Message)]
 #[rtype(result = "Vec<MemberLook>")]
 pub struct LookAtRoom {
     /// The room.
     pub room: RoomName,
+    /// Only the sessions of this user.
+    pub user: Option<UserId>,
     /// Most members to tell.
     pub limit: usize,
 }
@@ -34,8 +36,10 @@ impl Handler<LookAtRoom> for RoomServer {
 
     fn handle(&mut self, look: LookAtRoom, _: &mut Self::Context) -> Self::Result {
         let Some(room) = self.table.room(&look.room) else { return Vec::new() };
-        let members = room.members.iter().take(look.limit);
+        let of_user = |user: &UserId| look.user.as_ref().is_none_or(|wanted| wanted == user);
+        let members = room.members.iter().filter(|(_, member)| of_user(&member.who.user));
         members
+            .take(look.limit)
             .map(|(_, member)| MemberLook {
                 session: member.who.clone(),
                 live: member.live,

@@ -108,6 +108,23 @@ async fn a_message_is_followed_to_each_member() {
 }
 
 #[actix_web::test]
+async fn one_user_is_found_in_a_room_of_more_than_are_looked_at() {
+    let node = Node::start(closed());
+    let mut crowd = Vec::new();
+    for n in 0..510 {
+        crowd.push(node.session(&format!("u{n}"), &["r"]).await);
+    }
+    node.post("/api/rooms/r/messages", json!({"content": "hi"})).await;
+    let (_, trace) = node.get("/api/rooms/r/messages/1/trace").await;
+    assert_eq!(trace["sessions"].as_array().unwrap().len(), 500);
+    for n in 0..510 {
+        let path = format!("/api/rooms/r/messages/1/trace?user=u{n}");
+        let (_, trace) = node.get(&path).await;
+        assert_eq!(trace["sessions"][0]["userId"], format!("u{n}"), "{trace}");
+    }
+}
+
+#[actix_web::test]
 async fn a_drain_is_asked_of_the_node_itself() {
     let node = Node::start(closed());
     let asked = node.state.drain_asked();
