@@ -50,15 +50,25 @@ pub(super) fn hidden(url: &ServiceUrl, error: &redis::RedisError) -> Failure {
     }
 }
 
-/// Connects to a single Redis server.
+/// Connects to a single Redis server. `tls_ca` are certificates (PEM) of those who may sign the
+/// server's; none: those that the system trusts.
 pub(super) async fn connect(
     url: &ServiceUrl,
+    tls_ca: Option<Vec<u8>>,
     timeout: Duration,
 ) -> Result<redis::aio::MultiplexedConnection, Failure> {
     // Refused only if a provider has been chosen before, which does as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = redis::Client::open(url.expose())
-        .map_err(|error| format!("{url} is no address of Redis: {}", hidden(url, &error)))?;
+    let client = match tls_ca {
+        // Refused for an address without TLS.
+        Some(root) if url.scheme() == "rediss" => {
+            let trust = redis::TlsCertificates { client_tls: None, root_cert: Some(root) };
+            redis::Client::build_with_tls(url.expose(), trust)
+        }
+        _ => redis::Client::open(url.expose()),
+    };
+    let client =
+        client.map_err(|error| format!("{url} is no address of Redis: {}", hidden(url, &error)))?;
     let asked = async {
         let mut connection = client.get_multiplexed_async_connection().await?;
         redis::cmd("PING").query_async::<String>(&mut connection).await?;

@@ -236,7 +236,8 @@ fn a_user_with_few_rights_over_tls_is_enough() {
     rule.extend(rights.split_whitespace());
     assert!(redis.command(&rule).starts_with("+OK"));
     let url = format!("rediss://hubbub:p%40ss@127.0.0.1:{tls_port}");
-    let fleet = Fleet::start(2, &url, &[("HUBBUB__CLUSTER__TLS_CA", &path("ca.pem"))]);
+    let trust = ("HUBBUB__CLUSTER__TLS_CA", path("ca.pem"));
+    let fleet = Fleet::start(2, &url, &[(trust.0, &trust.1)]);
     let (mut ann, mut ben) = (fleet.hubs[0].member("ann", "r"), fleet.hubs[1].member("ben", "r"));
     ann.say("r", "hello");
     ben.hears("hello");
@@ -244,4 +245,17 @@ fn a_user_with_few_rights_over_tls_is_enough() {
     ben.expect_kind("typing");
     let lines = fleet.hubs[0].log.tail(1000);
     assert!(!lines.contains("p@ss") && !lines.contains("p%40ss"), "{lines}");
+    // The doctor gets as far, with the same certificates only.
+    let doctor = |trust: Option<&str>| {
+        let mut doctor = hubbub();
+        doctor.arg("doctor").current_dir(folder.path()).env("HUBBUB__CLUSTER__REDIS_URL", &url);
+        if let Some(file) = trust {
+            doctor.env("HUBBUB__CLUSTER__TLS_CA", file);
+        }
+        String::from_utf8(doctor.output().unwrap().stdout).unwrap()
+    };
+    let said = doctor(Some(&trust.1));
+    assert!(said.contains("answers, version") && !said.contains("p%40ss"), "{said}");
+    let said = doctor(None);
+    assert!(said.contains("cannot reach rediss://"), "{said}");
 }

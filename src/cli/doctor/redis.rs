@@ -6,6 +6,7 @@ use super::report::Finding;
 use crate::{
     cli::check,
     config::{Config, ServiceUrl},
+    server::fleet,
 };
 
 const WHAT: &str = "redis";
@@ -41,7 +42,13 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
             "run the doctor once for each server, with redis:// or rediss:// in its address",
         )];
     }
-    match look(url).await {
+    let tls_ca = match fleet::link_config(config) {
+        Ok(how) => how.and_then(|how| how.tls_ca),
+        Err(reason) => {
+            return vec![Finding::problem(WHAT, reason, "without it a node does not start")];
+        }
+    };
+    match look(url, tls_ca).await {
         Ok(seen) => judge(url, &seen),
         Err(reason) => vec![Finding::problem(
             WHAT,
@@ -51,8 +58,8 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     }
 }
 
-async fn look(url: &ServiceUrl) -> Result<Seen, String> {
-    let mut connection = check::connect(url, check::TIMEOUT).await?;
+async fn look(url: &ServiceUrl, tls_ca: Option<Vec<u8>>) -> Result<Seen, String> {
+    let mut connection = check::connect(url, tls_ca, check::TIMEOUT).await?;
     let failed = |error: redis::RedisError| check::hidden(url, &error);
     let mut round_trip = Duration::MAX;
     for _ in 0..5 {
