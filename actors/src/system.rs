@@ -315,8 +315,9 @@ impl Hub {
         // Redis knows a little sooner than this node. Where it is away, telling the
         // others fails below.
         let shares = cluster.find(user.clone()).await.unwrap_or_default();
-        let others = shares.iter().filter(|(node, _)| *node != cluster.instance);
-        let elsewhere: usize = others.map(|(_, share)| share.sessions.len()).sum();
+        let known = self.user(user.clone()).await?;
+        let own = known.iter().flat_map(|known| &known.sessions).map(|session| session.id);
+        let elsewhere = cluster.sessions_elsewhere(shares, own).len();
         let here = self.tracker.send(CloseUser(user.clone())).await.map_err(no_tracker)?;
         cluster.send_away(user, until).await.map_err(|error| {
             log::warn!(error:%; "the other nodes could not be told to send a user away");

@@ -84,17 +84,18 @@ fn opened_at(id: SessionId) -> Timestamp {
     Timestamp(unix.0 * 1000 + u64::from(unix.1) / 1_000_000)
 }
 
-/// The sessions that other nodes have of a user.
-async fn elsewhere(cluster: &ClusterPresence, user: UserId) -> Result<Vec<SessionEntry>, HubError> {
+/// The sessions that other nodes have of a user, those `here` left out.
+async fn elsewhere(
+    cluster: &ClusterPresence,
+    user: UserId,
+    here: impl IntoIterator<Item = SessionId>,
+) -> Result<Vec<SessionEntry>, HubError> {
     let shares = cluster.find(user).await.map_err(|error| {
         log::warn!(error:%; "the sessions of a user on other nodes cannot be read");
         HubError::unavailable("the sessions on other nodes cannot be read; try again")
     })?;
-    let others = shares.into_iter().filter(|(node, _)| *node != cluster.instance);
-    let entries = others.flat_map(|(node, share)| {
-        let sessions = share.sessions.into_iter();
-        sessions.map(move |session| SessionEntry::elsewhere(node_id(&node), session))
-    });
+    let sessions = cluster.sessions_elsewhere(shares, here);
+    let entries = sessions.into_iter().map(|(n, s)| SessionEntry::elsewhere(node_id(&n), s));
     Ok(entries.collect())
 }
 
@@ -135,7 +136,8 @@ pub async fn one(
     if let Some(cluster) = &state.hub.shared().cluster
         && !known.elsewhere.is_empty()
     {
-        sessions.extend(elsewhere(cluster, user_id.clone()).await?);
+        let here = known.sessions.iter().map(|session| session.id);
+        sessions.extend(elsewhere(cluster, user_id.clone(), here).await?);
     }
     // Ids are in the order of time.
     sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));

@@ -9,15 +9,16 @@ use std::{
     },
 };
 
-use hubbub_protocol::id::UserId;
+use hubbub_protocol::id::{SessionId, UserId};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::{
-    Share,
+    RemoteSession, Share,
     addresses::Addresses,
     metrics::PresenceMetrics,
+    share::sessions_elsewhere,
     store::{Away, Beat, Instance, PresenceStore},
 };
 use crate::shared::Shared;
@@ -184,6 +185,18 @@ impl ClusterPresence {
     /// What every node holds of a user.
     pub async fn find(&self, user: UserId) -> Result<Vec<(Instance, Share)>, Away> {
         self.store.find(user).await
+    }
+
+    /// The sessions of [`find`](Self::find) on other nodes, each once; `here` are those
+    /// on this one.
+    pub fn sessions_elsewhere(
+        &self,
+        shares: Vec<(Instance, Share)>,
+        here: impl IntoIterator<Item = SessionId>,
+    ) -> Vec<(Instance, RemoteSession)> {
+        let rows = self.rows.read();
+        let lives = |node: &str| rows.iter().any(|row| *row.instance == *node && row.alive);
+        sessions_elsewhere(shares, &self.instance, here, lives)
     }
 
     /// This node ends: what it held lasts `grace_ms` more.

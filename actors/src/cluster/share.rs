@@ -2,7 +2,7 @@
 //! names. A reader ignores what it does not know, so that two versions of the hub
 //! can run side by side.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use hubbub_protocol::{
     event::Status,
@@ -10,6 +10,7 @@ use hubbub_protocol::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+use super::store::Instance;
 use crate::presence_tracker::Held;
 
 /// A session as other nodes know it: its id and the client's address.
@@ -65,10 +66,44 @@ impl Share {
     }
 }
 
+/// The sessions that other nodes have of a user, each once. One that has recovered is
+/// still told by its old node until that is swept: this node comes first (`here` are its
+/// sessions), then those that live.
+pub fn sessions_elsewhere(
+    shares: Vec<(Instance, Share)>,
+    own: &str,
+    here: impl IntoIterator<Item = SessionId>,
+    lives: impl Fn(&str) -> bool,
+) -> Vec<(Instance, RemoteSession)> {
+    let mut seen: HashSet<SessionId> = here.into_iter().collect();
+    let mut others: Vec<_> = shares.into_iter().filter(|(node, _)| **node != *own).collect();
+    others.sort_by_key(|(node, _)| !lives(node));
+    let mut sessions = Vec::new();
+    for (node, share) in others {
+        let new = share.sessions.into_iter().filter(|(id, _)| seen.insert(*id));
+        sessions.extend(new.map(|session| (node.clone(), session)));
+    }
+    sessions
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_session_that_recovered_is_listed_once() {
+        let session = |n| (SessionId(uuid::Uuid::from_u128(n)), IpAddr::from([10, 0, 0, n as u8]));
+        let share = |node: &str, ids: &[u128]| {
+            let sessions = ids.iter().copied().map(session).collect();
+            let share = Share { sessions, status: Status::Online, username: None, rooms: vec![] };
+            (Instance::from(node), share)
+        };
+        let shares = vec![share("dead#1", &[1, 2, 3]), share("a#1", &[1]), share("b#1", &[2, 4])];
+        let found = sessions_elsewhere(shares, "a#1", [session(1).0], |node| node != "dead#1");
+        let found: Vec<_> = found.iter().map(|(node, session)| (&**node, *session)).collect();
+        assert_eq!(found, [("b#1", session(2)), ("b#1", session(4)), ("dead#1", session(3))]);
+    }
 
     #[test]
     fn a_share_travels() {

@@ -120,10 +120,8 @@ impl PresenceTracker {
         let mut sessions = user.sessions;
         if !user.elsewhere.is_empty() {
             sessions.extend(user.elsewhere.iter().map(|(_, session)| *session));
-            // Ids are in the order of time. One that has recovered here is still shown
-            // where it was, until the lease of that node is over.
+            // Ids are in the order of time.
             sessions.sort_unstable();
-            sessions.dedup();
         }
         let excess = sessions.len().saturating_sub(max);
         for id in &sessions[..excess] {

@@ -162,10 +162,12 @@ impl PresenceTable {
         if username.is_some() {
             entry.username = username.cloned();
         }
+        let before = entry.socket_count();
         entry.sessions.push((session, Status::Online));
         entry.offline_at = 0;
+        let changed = entry.socket_count() != before;
         self.touch(user);
-        self.presence(user, now, true)
+        self.presence(user, now, changed)
     }
 
     /// A session closed; `rooms` are those it was in.
@@ -181,6 +183,7 @@ impl PresenceTable {
         let Some(at) = entry.sessions.iter().position(|(s, _)| *s == session) else {
             return Vec::new();
         };
+        let before = entry.socket_count();
         entry.sessions.remove(at);
         let (here, anywhere) = (entry.sessions.len(), entry.socket_count());
         for room in rooms {
@@ -197,7 +200,7 @@ impl PresenceTable {
             self.due.insert((grace_ends, Due::Offline(user.clone())));
         }
         self.touch(user);
-        if anywhere == 0 { Vec::new() } else { self.presence(user, now, true) }
+        if anywhere == 0 { Vec::new() } else { self.presence(user, now, anywhere != before) }
     }
 
     /// A session's user said what it is.

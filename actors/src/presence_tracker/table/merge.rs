@@ -41,9 +41,18 @@ impl User {
         self.remote.as_deref().map_or(&[], |remotes| remotes)
     }
 
-    /// Sessions on all nodes.
+    /// Sessions on all nodes, each once: one that has recovered is still told by its old
+    /// node until that is swept.
     pub(super) fn socket_count(&self) -> usize {
-        self.sessions.len() + self.remotes().iter().map(|r| r.sessions.len()).sum::<usize>()
+        if self.remotes().is_empty() {
+            return self.sessions.len();
+        }
+        let here = self.sessions.iter().map(|(id, _)| *id);
+        let elsewhere = self.remotes().iter().flat_map(|remote| remote.sessions.iter().copied());
+        let mut all: SmallVec<[SessionId; 16]> = here.chain(elsewhere).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.len()
     }
 
     /// Whether this node has a session of the user, or its grace runs.
@@ -60,9 +69,17 @@ impl User {
         self.rooms.iter().any(|(r, _)| r == room) || self.is_elsewhere_in(room)
     }
 
+    /// Sessions on other nodes that are not here, each once.
     pub(super) fn elsewhere(&self) -> Vec<(NodeIndex, SessionId)> {
+        if self.remotes().is_empty() {
+            return Vec::new();
+        }
+        let mut seen: HashSet<SessionId> = self.sessions.iter().map(|(id, _)| *id).collect();
         let remotes = self.remotes().iter();
-        remotes.flat_map(|r| r.sessions.iter().map(|session| (r.node, *session))).collect()
+        remotes
+            .flat_map(|r| r.sessions.iter().map(|session| (r.node, *session)))
+            .filter(|(_, session)| seen.insert(*session))
+            .collect()
     }
 
     /// Puts what a node holds in place of what it held; gives the latter.

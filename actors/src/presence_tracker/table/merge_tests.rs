@@ -117,6 +117,26 @@ fn the_most_present_node_counts() {
     assert_eq!(t.user(&user(1)).unwrap().elsewhere, [(0, session(2))]);
 }
 
+#[test]
+fn a_session_that_recovered_on_another_node_counts_once() {
+    let mut t = table();
+    // Its node was killed, and is not swept yet; nodes 2 and 1 are told as well.
+    t.set_remote(0, &user(1), held(&[1, 4], ONLINE, &[1]), 0);
+    let opened = short(t.session_opened(&user(1), None, session(1), 1));
+    assert!(opened.is_empty(), "there are as many as before: {opened:?}");
+    let joined = short(t.member_joined(&user(1), session(1), &room(1), 1));
+    assert!(joined.is_empty(), "{joined:?}");
+    assert_eq!(t.socket_count(&user(1)), 2);
+    let moved = short(t.set_remote(2, &user(1), held(&[4], ONLINE, &[1]), 2));
+    assert!(moved.is_empty(), "nothing new to tell: {moved:?}");
+    assert_eq!(t.members(&room(1), None, 9, 0).0[0].socket_count, 2);
+    let view = t.user(&user(1)).unwrap();
+    assert_eq!((view.sessions, view.elsewhere), (vec![session(1)], vec![(0, session(4))]));
+    let swept = short(t.set_remote(0, &user(1), None, 3));
+    assert!(swept.is_empty(), "{swept:?}");
+    assert_eq!(t.user(&user(1)).unwrap().elsewhere, [(2, session(4))]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Open(u8),
