@@ -1,9 +1,16 @@
 //! What every [`History`](crate::ports::History) of this process shares: its
 //! bounds, what it tells an observer, and the arithmetic of pages.
 
-use std::ops::RangeInclusive;
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
-use hubbub_protocol::position::Epoch;
+use hashlink::LinkedHashMap;
+use hubbub_protocol::{
+    id::RoomName,
+    position::{Epoch, Position},
+    record::Record,
+    timestamp::Timestamp,
+};
+use parking_lot::Mutex;
 
 use crate::ports::Range;
 
@@ -71,6 +78,9 @@ pub trait StoreObserver: Send + Sync + 'static {
         let _ = records;
     }
 
+    /// A stored record was found that cannot be read.
+    fn unreadable(&self) {}
+
     /// What waits for the store: appends and bytes.
     fn queue(&self, len: usize, bytes: usize) {
         let _ = (len, bytes);
@@ -82,6 +92,42 @@ pub trait StoreObserver: Send + Sync + 'static {
 pub struct NoObserver;
 
 impl StoreObserver for NoObserver {}
+
+/// Records that are known to be unreadable: so many are not told of again.
+const MAX_TOLD: usize = 1024;
+
+/// Puts something in the place of records that cannot be read, and tells of each once.
+pub(crate) struct Unreadable {
+    observer: Arc<dyn StoreObserver>,
+    told: Mutex<LinkedHashMap<(RoomName, Position), ()>>,
+}
+
+impl Unreadable {
+    pub(crate) fn new(observer: Arc<dyn StoreObserver>) -> Self {
+        Self { observer, told: Mutex::default() }
+    }
+
+    /// What stands for a record that was taken at a time and cannot be read.
+    pub(crate) fn replace(
+        &self,
+        room: &RoomName,
+        position: Position,
+        taken: Timestamp,
+        why: &dyn fmt::Display,
+    ) -> Record {
+        let mut told = self.told.lock();
+        if told.insert((room.clone(), position), ()).is_none() {
+            if told.len() > MAX_TOLD {
+                told.pop_front();
+            }
+            drop(told);
+            self.observer.unreadable();
+            log::error!(room:% = room, epoch:% = position.epoch, offset = position.offset,
+                error:% = why; "a stored record cannot be read and is skipped");
+        }
+        Record::unreadable(room.clone(), position, taken)
+    }
+}
 
 /// A new random epoch, never zero.
 pub(crate) fn new_epoch() -> Epoch {
@@ -123,6 +169,30 @@ mod tests {
         assert_eq!(len(Range::Before(100)), 5);
         // Nothing is kept.
         assert_eq!(span_len(&span(Range::Newest, 1, 0)), 0);
+    }
+
+    #[test]
+    fn each_unreadable_record_is_told_once() {
+        #[derive(Default)]
+        struct Counts(std::sync::atomic::AtomicUsize);
+        impl StoreObserver for Counts {
+            fn unreadable(&self) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let counts = Arc::<Counts>::default();
+        let unreadable = Unreadable::new(counts.clone());
+        let Ok(room) = RoomName::new("r") else { return };
+        let count = |offsets: std::ops::Range<u64>| {
+            for offset in offsets {
+                let position = Position { epoch: Epoch(1), offset };
+                unreadable.replace(&room, position, Timestamp(0), &"broken");
+            }
+            counts.0.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        assert_eq!((count(1..4), count(1..4)), (3, 3));
+        count(4..2000);
+        assert_eq!(unreadable.told.lock().len(), MAX_TOLD);
     }
 
     #[test]

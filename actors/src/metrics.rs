@@ -26,6 +26,7 @@ pub struct Metrics {
     pub store_seconds: Histogram,
     pub store_batch: Histogram,
     pub store_failures: IntCounter,
+    pub store_unreadable: IntCounter,
     pub store_queue_messages: IntGauge,
     pub store_queue_bytes: IntGauge,
     pub received_frames: IntCounter,
@@ -155,7 +156,11 @@ impl Metrics {
                 "hubbub_store_failures_total",
                 "Publishes that the history store could not keep",
             )?,
-            store_queue_messages: r
+
+            store_unreadable: r.counter(
+                "hubbub_store_unreadable_total",
+                "Stored records that cannot be read and are skipped",
+            )?,            store_queue_messages: r
                 .gauge("hubbub_store_queue_messages", "Messages that wait for the store")?,
             store_queue_bytes: r
                 .gauge("hubbub_store_queue_bytes", "Bytes that wait for the store")?,

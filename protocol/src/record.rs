@@ -74,7 +74,34 @@ pub struct Record {
     pub body: Body,
 }
 
+/// Name of the event that stands for a stored record which cannot be read.
+pub const UNREADABLE: &str = "hubbub.unreadable";
+
 impl Record {
+    /// Stands for a stored record that this release cannot read: an event named
+    /// [`UNREADABLE`] without sender and data. So the room goes on, and nobody misses an
+    /// offset without being told. Its id (UUIDv8, RFC 9562) is made of the position.
+    pub fn unreadable(room: RoomName, position: Position, timestamp: Timestamp) -> Self {
+        let id = u128::from(position.epoch.0) << 64 | u128::from(position.offset);
+        let id = uuid::Builder::from_u128(id)
+            .with_version(uuid::Version::Custom)
+            .with_variant(uuid::Variant::RFC4122);
+        Self {
+            id: MessageId(id.into_uuid()),
+            room,
+            user: None,
+            username: None,
+            timestamp,
+            body: Body::Event { name: UNREADABLE.into(), data: None },
+        }
+    }
+
+    /// Whether it [stands](Self::unreadable) for another: the store knows that one by
+    /// another id.
+    pub fn is_unreadable(&self) -> bool {
+        self.id.0.get_version() == Some(uuid::Version::Custom)
+    }
+
     /// About how many bytes a frame with it has: its texts as escaped as JSON has
     /// them, and a frame's other fields.
     pub fn wire_len(&self) -> usize {
@@ -150,6 +177,21 @@ impl Record {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_has_an_id_of_its_own() {
+        let made = |epoch, offset| {
+            let position = Position { epoch: crate::position::Epoch(epoch), offset };
+            Record::unreadable(RoomName::new("r").unwrap(), position, Timestamp(5))
+        };
+        let record = made(u64::MAX, 7);
+        assert!(record.is_unreadable());
+        assert_eq!(record.id, made(u64::MAX, 7).id);
+        assert_ne!(record.id, made(u64::MAX, 8).id);
+        assert_ne!(record.id, made(1, 7).id);
+        let id = MessageId(uuid::Uuid::now_v7());
+        assert!(!Record { id, ..record }.is_unreadable());
+    }
 
     #[test]
     fn a_payload_reads_back() {

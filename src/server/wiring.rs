@@ -187,6 +187,10 @@ impl StoreObserver for Observer {
         self.0.store_failures.inc_by(records as u64);
     }
 
+    fn unreadable(&self) {
+        self.0.store_unreadable.inc();
+    }
+
     fn queue(&self, len: usize, bytes: usize) {
         self.0.store_queue_messages.set(len as i64);
         self.0.store_queue_bytes.set(bytes as i64);

@@ -132,3 +132,35 @@ fn a_node_without_members_does_nothing_for_a_busy_room() {
     assert_eq!(idle(&fleet.hubs[2]), before.0, "nothing of the room comes there");
     assert!(quiet <= 10, "{quiet} hundredths of a second in {:?}", began.elapsed());
 }
+
+#[test]
+fn a_record_that_cannot_be_read_does_not_stop_its_room() {
+    let redis = RedisServer::start(&[]);
+    let fleet = Fleet::start(2, &redis.url(), &[]);
+    let (mut ann, mut ben) = (fleet.hubs[0].member("ann", "r"), fleet.hubs[1].member("ben", "r"));
+    assert_eq!(ann.say("r", "one")["offset"], 1);
+    // What a damaged file or a later release may leave: nobody can read it.
+    let time = redis.command(&["TIME"]);
+    let now = format!("{}000", time.lines().nth(2).unwrap());
+    redis.command(&["XADD", "hubbub:{r}:log", "2-0", "t", &now, "r", "\u{7f}no record"]);
+    redis.command(&["HSET", "hubbub:{r}:state", "head", "2", "last", "an id that nobody knows"]);
+    assert_eq!(ann.say("r", "three")["offset"], 3);
+    for session in [&mut ann, &mut ben] {
+        let event = session.expect_kind("event");
+        assert_eq!((&event["name"], &event["offset"]), (&json!("hubbub.unreadable"), &json!(2)));
+        assert_eq!((event.get("userId"), event.get("data")), (None, None));
+        assert_eq!(session.hears("three")["offset"], 3);
+    }
+    // It catches up over it, and each node has told its operator once.
+    let mut cy = fleet.hubs[1].ws("cy");
+    let (epoch, since) = (ann.say("r", "four")["epoch"].clone(), 1);
+    let since = json!({"epoch": epoch, "offset": since});
+    let joined = cy.ok(json!({"type": "join", "roomId": "r", "since": since}));
+    assert_eq!(joined["recovered"], true, "{joined}");
+    assert_eq!(cy.hears("four")["offset"], 4);
+    for hub in &fleet.hubs {
+        hub.metric_until("hubbub_store_unreadable_total", &[], |n| n == 1.0);
+        let line = "a stored record cannot be read and is skipped";
+        assert_eq!(hub.log.tail(1000).matches(line).count(), 1);
+    }
+}

@@ -41,7 +41,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    history::{HistoryConfig, StoreObserver},
+    history::{HistoryConfig, StoreObserver, Unreadable},
     ports::{Append, Bus, History, Page, PortFuture, Range, StoreError},
     session_store::{Owner, SessionStoreConfig},
 };
@@ -93,6 +93,7 @@ impl EmbeddedHistory {
         let db = schema::open(&path)?;
         let commands = Arc::new(Queue::new(config.queue_max_messages, config.queue_max_bytes));
         let jobs = Arc::new(Queue::new(MAX_JOBS, usize::MAX));
+        let unreadable = Arc::new(Unreadable::new(observer.clone()));
         let mut writer = Writer {
             path: path.clone(),
             db: Some(db),
@@ -119,6 +120,7 @@ impl EmbeddedHistory {
                 jobs: Arc::clone(&shared.jobs),
                 config: config.clone(),
                 clock: clock.clone(),
+                unreadable: unreadable.clone(),
             };
             match thread::Builder::new().name(format!("history-read-{n}")).spawn(|| reader.run()) {
                 Ok(handle) => writer.readers.push(handle),

@@ -7,6 +7,7 @@ use hubbub_protocol::{
     limits::MAX_PAGE_BYTES,
     position::Position,
     record::{Record, Stored},
+    timestamp::Timestamp,
 };
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    history::{HistoryConfig, span, span_len},
+    history::{HistoryConfig, Unreadable, span, span_len},
     ports::{Page, Range, StoreError},
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Reader {
     pub jobs: Arc<Queue<Job>>,
     pub config: HistoryConfig,
     pub clock: Clock,
+    /// Shared by all threads.
+    pub unreadable: Arc<Unreadable>,
 }
 
 impl Reader {
@@ -106,9 +109,10 @@ impl Reader {
         let span = span(range, oldest, room.head);
         let forward = matches!(range, Range::After(_));
         let mut select = db.prepare_cached(if forward {
-            "SELECT key, payload FROM messages WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT ?3"
+            "SELECT key, payload, at FROM messages WHERE key BETWEEN ?1 AND ?2 ORDER BY key
+             LIMIT ?3"
         } else {
-            "SELECT key, payload FROM messages WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC
+            "SELECT key, payload, at FROM messages WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC
              LIMIT ?3"
         })?;
         let (from, to) = (key_of(room.id, *span.start()), key_of(room.id, *span.end()));
@@ -118,14 +122,16 @@ impl Reader {
         while bytes < MAX_PAGE_BYTES
             && let Some(row) = rows.next()?
         {
-            let offset = offset_of(row.get(0)?);
-            let record =
-                Record::from_payload(name.clone(), row.get_ref(1)?.as_blob()?).map_err(|e| {
-                    let blob = rusqlite::types::Type::Blob;
-                    rusqlite::Error::FromSqlConversionFailure(1, blob, Box::new(e))
-                })?;
+            let position = Position { epoch: room.epoch, offset: offset_of(row.get(0)?) };
+            let payload = row.get_ref(1)?.as_blob().unwrap_or_default();
+            let record = match Record::from_payload(name.clone(), payload) {
+                Ok(record) => record,
+                Err(e) => {
+                    let taken = Timestamp(row.get::<_, i64>(2)?.cast_unsigned());
+                    self.unreadable.replace(name, position, taken, &e)
+                }
+            };
             bytes += record.wire_len();
-            let position = Position { epoch: room.epoch, offset };
             records.push(Arc::new(Stored { position, record }));
         }
         if !forward {

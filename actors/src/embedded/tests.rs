@@ -310,6 +310,26 @@ fn the_observer_is_told() {
     assert!(get(&counts.2) >= 1);
 }
 
+#[test]
+fn what_is_no_record_does_not_stop_its_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let (history, _) = open(directory.path());
+    let taken: Vec<_> = (0..4).map(|_| publish(&history, "a", "x").unwrap()).collect();
+    let db = Connection::open(directory.path().join(FILE_NAME)).unwrap();
+    db.busy_timeout(Duration::from_secs(5)).unwrap();
+    let damage = "UPDATE messages SET payload = ?1 WHERE key & 0xff = ?2";
+    assert_eq!(db.execute(damage, (b"{}".as_slice(), 2)).unwrap(), 1);
+    assert_eq!(db.execute(damage, ("text", 4)).unwrap(), 1);
+    let page = read(&history, "a", Range::After(0), 9);
+    assert_eq!((offsets(&page), page.has_more), (vec![1, 2, 3, 4], false));
+    let seen: Vec<_> = page.records.iter().map(|r| r.record.is_unreadable()).collect();
+    assert_eq!(seen, [false, true, false, true]);
+    assert!(page.records[1].record.timestamp >= page.records[0].record.timestamp);
+    assert_ne!(page.records[1].record.id, taken[1].id);
+    assert_eq!(offsets(&read(&history, "a", Range::Newest, 1)), [4]);
+    assert_eq!(publish(&history, "a", "x").unwrap().position.offset, 5);
+}
+
 /// Says to the child of the next test where to work.
 const CHILD: &str = "HUBBUB_TEST_FLOOD";
 

@@ -250,13 +250,11 @@ impl RedisBridge {
             if self.rooms.get_mut(room).is_none_or(|r| r.has(position)) {
                 continue;
             }
-            match decode_record(room.clone(), bytes) {
-                Ok(record) => decoded.push(Arc::new(Stored { position, record })),
-                Err(e) => {
-                    self.bus.metrics.undecodable.inc();
-                    log::warn!(room:% = room, offset, error:% = e; "a record cannot be read");
-                }
-            }
+            let record = decode_record(room.clone(), bytes).unwrap_or_else(|e| {
+                self.bus.metrics.undecodable.inc();
+                self.history.unreadable(room, position, &e)
+            });
+            decoded.push(Arc::new(Stored { position, record }));
         }
         self.take(room, decoded, ctx);
     }

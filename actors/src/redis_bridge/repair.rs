@@ -15,7 +15,7 @@ use redis::Value;
 
 use super::{
     RedisBridge,
-    table::{Head, Repaired, Verdict},
+    table::{Head, Repaired, Verdict, known_id},
 };
 use crate::{
     ports::{Bus, History, Page, Range, StoreError},
@@ -221,7 +221,7 @@ impl RedisBridge {
                 offset = page.head.offset;
                 "messages of a room are lost; its members are told");
             act.bus.metrics.resets.with_label_values(&[loss.as_str()]).inc();
-            let last = page.records.last().map(|r| r.record.id);
+            let last = page.records.last().and_then(known_id);
             let records = entry.reset(page.head, last);
             act.bus.relay.reset(&room, &Arc::new(page));
             act.hand_on(&records);

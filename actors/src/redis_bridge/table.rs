@@ -221,7 +221,7 @@ impl Room {
     fn take(&mut self, record: &Arc<Stored>) {
         self.fresh = false;
         self.position = Some(record.position);
-        self.last = Some(record.record.id);
+        self.last = known_id(record);
     }
 
     /// A record came from Redis, or was stored by this node: gives what can be
@@ -369,7 +369,8 @@ impl Room {
         if page.oldest > at.offset + 1 {
             return Repaired::Lost;
         }
-        let same = |r: &Arc<Stored>| self.last.is_none_or(|last| last == r.record.id);
+        let same =
+            |r: &Arc<Stored>| known_id(r).is_none_or(|id| self.last.is_none_or(|last| last == id));
         if page.records.iter().any(|r| r.position == at && !same(r)) || page.head.offset < at.offset
         {
             return Repaired::Records(Vec::new(), Verdict::Rolled(at));
@@ -401,6 +402,11 @@ impl Room {
         self.follow(&mut out);
         out
     }
+}
+
+/// The id by which Redis knows a record; none if it could not be read.
+pub fn known_id(stored: &Arc<Stored>) -> Option<MessageId> {
+    (!stored.record.is_unreadable()).then_some(stored.record.id)
 }
 
 /// The rooms of this node.

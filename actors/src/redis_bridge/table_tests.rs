@@ -342,6 +342,37 @@ proptest! {
 }
 
 #[test]
+fn a_record_that_cannot_be_read_is_not_taken_for_another_history() {
+    let unreadable = |offset| {
+        let room = RoomName::new("r").unwrap();
+        let record = Record::unreadable(room, at(E, offset), Timestamp(0));
+        Arc::new(Stored { position: at(E, offset), record })
+    };
+    let mut room = room_at(5);
+    assert_eq!(offsets(&room.accept(unreadable(6), now())), [6]);
+    // Redis knows it by the id that it had.
+    room.doubt();
+    room.look();
+    assert_eq!(room.looked(head(E, 6)).1, Verdict::Fine);
+    room.doubt();
+    room.look();
+    assert_eq!(room.looked(head(E, 8)).1, Verdict::Read(6));
+    let mut read = page(E, 1, 7..=8, 8);
+    read.records[1] = unreadable(8);
+    let Repaired::Records(records, verdict) = room.repaired(read) else { panic!("lost") };
+    assert_eq!((offsets(&records), verdict), (vec![7, 8], Verdict::Fine));
+    // One that could be read when it was stored.
+    let mut room = room_at(5);
+    room.doubt();
+    room.look();
+    assert_eq!(room.looked(head(E, 6)).1, Verdict::Read(4));
+    let mut read = page(E, 1, 5..=6, 6);
+    read.records[0] = unreadable(5);
+    let Repaired::Records(records, verdict) = room.repaired(read) else { panic!("lost") };
+    assert_eq!((offsets(&records), verdict), (vec![6], Verdict::Fine));
+}
+
+#[test]
 fn a_look_that_fails_is_repeated_after_pauses_that_grow() {
     let mut room = room_at(5);
     room.doubt();

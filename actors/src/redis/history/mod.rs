@@ -24,6 +24,7 @@ use hubbub_protocol::{
     id::RoomName,
     limits::MAX_PAGE_BYTES,
     position::{Epoch, Position},
+    record::Record,
 };
 use tokio::sync::Semaphore;
 
@@ -31,7 +32,7 @@ use self::queue::{Pending, Queue};
 use super::{LinkError, RedisLink, Script, keys::RoomKeys};
 use crate::{
     clock::Clock,
-    history::{HistoryConfig, StoreObserver, new_epoch, span, span_len},
+    history::{HistoryConfig, StoreObserver, Unreadable, new_epoch, span, span_len},
     ports::{Append, Bus, History, Page, PortFuture, Range, StoreError},
 };
 
@@ -86,6 +87,7 @@ struct Inner {
     observer: Arc<dyn StoreObserver>,
     queue: Queue,
     reads: Semaphore,
+    unreadable: Unreadable,
 }
 
 impl RedisHistory {
@@ -110,7 +112,8 @@ impl RedisHistory {
     ) -> Self {
         let queue = Queue::new(config.queue_max_messages, config.queue_max_bytes);
         let reads = Semaphore::new(MAX_READS);
-        let inner = Inner { link, config, waiting, clock, bus, observer, queue, reads };
+        let unreadable = Unreadable::new(observer.clone());
+        let inner = Inner { link, config, waiting, clock, bus, observer, queue, reads, unreadable };
         Self { inner: Arc::new(inner) }
     }
 
@@ -124,6 +127,16 @@ impl RedisHistory {
     ) -> Self {
         let observer = Arc::new(crate::history::NoObserver);
         Self::make(link, config, Waiting::default(), bus, observer, Some(clock))
+    }
+
+    /// What stands for a record that was heard and cannot be read.
+    pub(crate) fn unreadable(
+        &self,
+        room: &RoomName,
+        position: Position,
+        why: &dyn std::fmt::Display,
+    ) -> Record {
+        self.inner.unreadable.replace(room, position, Clock::system().timestamp(), why)
     }
 
     /// Gives a room another epoch unless it has one already that is not `wrong`;
@@ -181,7 +194,9 @@ impl Inner {
             })
             .await
             .map_err(failed)?;
-        let (head, oldest, mut records) = replies::page(&answer, &room)?;
+        let (head, oldest, mut records) = replies::page(&answer, &room, |position, taken, e| {
+            self.unreadable.replace(&room, position, taken, &e)
+        })?;
         // As many as fit by what they take as frames: the script counts other bytes.
         let mut bytes = 0;
         let fitting = records

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use hubbub_protocol::{
-    cluster::decode_record,
+    cluster::{DecodeError, decode_record},
     id::{MessageId, RoomName},
     position::{Epoch, Position},
-    record::Stored,
+    record::{Record, Stored},
+    timestamp::Timestamp,
 };
 use redis::Value;
 
@@ -72,10 +73,12 @@ fn known(bytes: &[u8]) -> Option<Outcome> {
 }
 
 /// The answer to a read: where the room stands, its oldest offset, and records in
-/// the order in which the script gave them.
+/// the order in which the script gave them. `unreadable` gives what stands for a record
+/// that cannot be read.
 pub(super) fn page(
     value: &Value,
     room: &RoomName,
+    unreadable: impl Fn(Position, Timestamp, DecodeError) -> Record,
 ) -> Result<(Position, u64, Vec<Arc<Stored>>), StoreError> {
     let Value::Array(items) = value else { return Err(strange("no list")) };
     let [first, head, oldest, entries @ ..] = items.as_slice() else {
@@ -84,13 +87,15 @@ pub(super) fn page(
     let epoch = epoch(first)?;
     let number = |value| number(value).ok_or_else(|| strange("no number"));
     let head = Position { epoch, offset: number(head)? };
-    let mut records = Vec::with_capacity(entries.len() / 2);
-    for pair in entries.chunks_exact(2) {
-        let offset = number(&pair[0])?;
-        let bytes = bytes(&pair[1]).ok_or_else(|| strange("no record"))?;
-        let record = decode_record(room.clone(), bytes)
-            .map_err(|e| StoreError::Failed(format!("record {offset} cannot be read: {e}")))?;
-        records.push(Arc::new(Stored { position: Position { epoch, offset }, record }));
+    let mut records = Vec::with_capacity(entries.len() / 3);
+    for entry in entries.chunks_exact(3) {
+        let position = Position { epoch, offset: number(&entry[0])? };
+        let record = bytes(&entry[2]).ok_or_else(|| strange("no record"))?;
+        let record = decode_record(room.clone(), record).unwrap_or_else(|e| {
+            let taken = bytes(&entry[1]).and_then(|text| std::str::from_utf8(text).ok());
+            unreadable(position, Timestamp(taken.and_then(|t| t.parse().ok()).unwrap_or(0)), e)
+        });
+        records.push(Arc::new(Stored { position, record }));
     }
     Ok((head, number(oldest)?, records))
 }

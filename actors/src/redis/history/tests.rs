@@ -74,6 +74,46 @@ fn what_cannot_be_stored_is_tried_less_and_less_often() {
 }
 
 #[test]
+fn what_is_no_record_does_not_stop_its_room() {
+    let server = TestServer::start(&[]);
+    let history = history(&server, Waiting::default());
+    let link = history.inner.link.clone();
+    until("Redis is there", || link.is_up());
+    let (tell, answers) = mpsc::channel();
+    let publish = || {
+        publish(&history, &tell, || {});
+        answers.recv_timeout(Duration::from_secs(20)).unwrap().unwrap().position.offset
+    };
+    assert_eq!(publish(), 1);
+    let keys = RoomKeys::new(link.prefix(), &crate::contract_tests::room("r"));
+    let query = |words: &[&str]| {
+        let mut cmd = redis::cmd(words[0]);
+        cmd.arg(&words[1..]);
+        let link = link.clone();
+        let answer = Box::pin(async move { link.query(&cmd).await.map_err(failed) });
+        crate::contract_tests::wait(answer).unwrap();
+    };
+    let now = Clock::system().now().to_string();
+    query(&["XADD", &keys.stream(), "2-0", "t", &now, "r", "of a later release"]);
+    query(&["XADD", &keys.stream(), "3-0", "x", "y"]);
+    query(&["HSET", &keys.state(), "head", "3"]);
+    assert_eq!(publish(), 4);
+    let read = |range, limit| {
+        let page = history.read(&crate::contract_tests::room("r"), range, limit);
+        let page = crate::contract_tests::wait(page).unwrap();
+        assert_eq!(page.head.offset, 4);
+        let seen = page.records.iter().map(|r| (r.position.offset, r.record.is_unreadable()));
+        (seen.collect::<Vec<_>>(), page.has_more)
+    };
+    let all = vec![(1, false), (2, true), (3, true), (4, false)];
+    assert_eq!(read(Range::After(0), 9), (all.clone(), false));
+    assert_eq!(read(Range::Newest, 9), (all, false));
+    assert_eq!(read(Range::After(1), 1), (vec![(2, true)], true));
+    assert_eq!(read(Range::Before(4), 1), (vec![(3, true)], true));
+    link.close();
+}
+
+#[test]
 fn an_outage_that_is_over_makes_nothing_late() {
     let mut server = TestServer::start(&[]);
     server.kill();

@@ -77,7 +77,7 @@ if math.floor(head / 64) ~= math.floor((first - 1) / 64) then
     local last
     local entries = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 64)
     for _, entry in ipairs(entries) do
-      if tonumber(entry[2][2]) > now - ttl then break end
+      if (tonumber(entry[2][2]) or now) > now - ttl then break end
       last = tonumber(string.match(entry[1], '^%d+'))
     end
     if not last then break end

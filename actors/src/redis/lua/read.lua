@@ -4,8 +4,9 @@
 -- ARGV  1 the time in ms, 0: that of Redis   2 most records   3 their age in ms
 --       4 an epoch, if the room has none     5 "after", "before" or "newest"
 --       6 an offset   7 most records to give   8 about how many bytes to give
--- Gives epoch, head, the oldest offset kept, then offset and bytes of each
--- record: ascending for "after", otherwise descending.
+-- Gives epoch, head, the oldest offset kept, then offset, when it was taken and
+-- bytes of each record: ascending for "after", otherwise descending. An entry that
+-- is no record has no bytes.
 
 local now = tonumber(ARGV[1])
 if now == 0 then
@@ -39,7 +40,7 @@ local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 if first then
   local function is_expired(n)
     local entry = redis.call('XRANGE', KEYS[2], id(n), id(n))[1]
-    return not entry or tonumber(entry[2][2]) <= expired
+    return not entry or (tonumber(entry[2][2]) or now) <= expired
   end
   oldest = math.max(offset_of(first), head - tonumber(ARGV[2]) + 1)
   if oldest <= head and is_expired(oldest) then
@@ -68,10 +69,12 @@ while limit > 0 and space > 0 and low <= high do
     if space <= 0 then break end
     local n = offset_of(entry)
     if range == 'after' then low = n + 1 else high = n - 1 end
+    local bytes = entry[2][4] or ''
     reply[#reply + 1] = n
-    reply[#reply + 1] = entry[2][4]
+    reply[#reply + 1] = entry[2][2]
+    reply[#reply + 1] = bytes
     limit = limit - 1
-    space = space - #entry[2][4]
+    space = space - #bytes
   end
 end
 return reply
