@@ -82,6 +82,7 @@ impl RoomServer {
         if joining == Joining::Already {
             return self.join_again(seat, reply, ctx);
         }
+        self.newcomers.begin(seat.session.id, &seat.room);
         let (answer, members) = oneshot::channel();
         self.shared.tell_tracker(PresenceUpdate::MemberJoined {
             session: seat.session.clone(),
@@ -246,7 +247,13 @@ impl RoomServer {
         if !self.holds(&seat) {
             return seat.session.reply(reply, &Err(gone()));
         }
+        let news = self.newcomers.listed(seat.session.id, &seat.room, &page);
         self.tell_joined(&seat, &start, page, reply);
+        for event in news {
+            let mut tally = Tally::default();
+            tally.push(&mut self.shared.renderer(&event), &seat.session, None);
+            tally.count(&self.shared);
+        }
         let Start::At { position, more, .. } = start else { return };
         if more {
             self.read_on(seat, position, 0, ctx);
@@ -332,6 +339,7 @@ impl RoomServer {
     }
 
     fn is_live(&mut self, seat: &Seat, ctx: &mut Context<Self>) {
+        self.newcomers.end(seat.session.id, &seat.room);
         self.release(seat.session.id, &seat.room, ctx);
         self.restore_next(seat.session.id, ctx);
     }

@@ -6,6 +6,7 @@ mod catchup;
 mod fanout;
 pub mod look;
 mod members;
+mod newcomers;
 mod origins;
 mod restore;
 pub mod table;
@@ -32,6 +33,7 @@ use hubbub_protocol::{
 use self::{
     catchup::Seat,
     fanout::Tally,
+    newcomers::Newcomers,
     origins::Origins,
     table::{Accept, Joining, RoomTable},
 };
@@ -60,6 +62,8 @@ pub struct RoomServer {
     held_count: usize,
     /// Rooms that this node does not hear yet.
     openings: HashMap<RoomName, Opening>,
+    /// Members that join, and what they are to be told of others.
+    newcomers: Newcomers,
     /// Sessions that come back, and the rooms they do not hear yet.
     restoring: HashMap<SessionId, restore::Waiting>,
     /// Who sent what is on its way through the store.
@@ -86,6 +90,7 @@ impl RoomServer {
                 held: HashMap::new(),
                 held_count: 0,
                 openings: HashMap::new(),
+                newcomers: Newcomers::default(),
                 restoring: HashMap::new(),
                 origins: Origins::default(),
             }
@@ -240,6 +245,7 @@ impl RoomServer {
 
     fn exit(&mut self, room: &RoomName, session: &Arc<SessionHandle>) {
         session.left(room);
+        self.newcomers.end(session.id, room);
         for request in self.held.remove(&(session.id, room.clone())).unwrap_or_default() {
             self.held_count -= 1;
             if let RoomRequest::Publish { reply, .. }
@@ -433,10 +439,13 @@ impl RoomServer {
         match &broadcast.to {
             Audience::Room(room) => {
                 let members = self.table.room(room).map(|r| &r.members);
+                let newcomers = &mut self.newcomers;
                 // What is told to a user alone needs no catching up.
                 let personal = room.is_reserved();
-                for (_, member) in members.into_iter().flat_map(|m| m.iter()) {
-                    if (member.live || personal) && wanted(&member.who) {
+                for (id, member) in members.into_iter().flat_map(|m| m.iter()) {
+                    if wanted(&member.who)
+                        && (member.live || personal || newcomers.news(id, room, &broadcast.event))
+                    {
                         tally.push(&mut renderer, &member.who, origin);
                     }
                 }
@@ -507,6 +516,7 @@ impl RoomServer {
     /// a member may have missed is read again.
     fn rebuild(&mut self, ctx: &mut Context<Self>) {
         let sessions: Vec<_> = self.sessions.values().cloned().collect();
+        self.newcomers = Newcomers::default();
         for session in sessions {
             for room in session.rooms() {
                 if self.enter(&room, &session) != Joining::Already {

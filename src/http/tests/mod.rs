@@ -4,6 +4,7 @@
 mod api;
 mod document;
 mod forgotten;
+mod joining;
 mod monitoring;
 mod operators;
 mod pages;
