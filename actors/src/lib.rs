@@ -12,6 +12,7 @@
 //! | [`redis`] | the link to Redis between nodes |
 //! | [`relay`] | from stores and actors to the room servers |
 //! | [`ports`] | what is asked of a history and a bus |
+//! | [`receipt_store`] | what is asked of a store of receipts |
 //! | [`memory`], [`embedded`] | histories in memory and in a file |
 //! | [`outbound`], [`frame`] | what waits to go out |
 //! | [`formats`] | the wires and vocabularies that sessions speak |
@@ -36,6 +37,9 @@ pub mod metrics;
 pub mod outbound;
 pub mod ports;
 pub mod presence_tracker;
+#[cfg(test)]
+mod receipt_contract_tests;
+pub mod receipt_store;
 pub mod redis;
 pub mod redis_bridge;
 pub mod relay;

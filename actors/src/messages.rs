@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     ports::{Broadcast, Page},
+    receipt_store::Progress,
     session::{Connection, SessionHandle},
     session_store::{HearFrom, Owner},
 };
@@ -76,6 +77,18 @@ pub enum RoomRequest {
         event: Arc<Event>,
         /// Whether the sender gets it too.
         echo: bool,
+        /// Where the answer goes.
+        reply: ReplyId,
+    },
+    /// A member's client has, or its user has read, a room up to an offset; receipts
+    /// are kept for its vocabulary.
+    Progress {
+        /// Who.
+        session: Arc<SessionHandle>,
+        /// Where.
+        room: RoomName,
+        /// How far.
+        progress: Progress,
         /// Where the answer goes.
         reply: ReplyId,
     },

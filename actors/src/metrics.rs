@@ -38,6 +38,8 @@ pub struct Metrics {
     pub closed: IntCounterVec,
     /// Sessions that clients asked back, by what became of it.
     pub recoveries: IntCounterVec,
+    /// Receipts, by what became of them.
+    pub receipts: IntCounterVec,
     pub refused: IntCounterVec,
     pub errors: IntCounterVec,
     pub panics: IntCounterVec,
@@ -188,6 +190,13 @@ impl Metrics {
                 "hubbub_recoveries_total",
                 "Sessions that clients asked back: recovered, or refused because it could not be proved \
                  that nothing is missing",
+            )?,
+            receipts: r.by(
+                "what",
+                &["delivered", "read", "untracked"],
+                "hubbub_receipts_total",
+                "Receipts kept: users who got further (delivered), who read further (read), and \
+                 those not kept because the room has as many as it may (untracked)",
             )?,
             closed: r.by(
                 "reason",

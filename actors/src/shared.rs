@@ -13,7 +13,7 @@ use std::{
 use actix::Recipient;
 use hubbub_protocol::{
     error::HubError,
-    event::Event,
+    event::{Event, Receipt, ReceiptStatus},
     id::{RoomName, UserId},
     limits::MAX_PAGE_BYTES,
     record::Stored,
@@ -32,6 +32,7 @@ use crate::{
     outbound::{Class, WhenFull},
     ports::{Broadcast, History, RoomBus},
     presence_tracker::PresenceSettings,
+    receipt_store::ReceiptStore,
     redis::RedisLink,
     relay::Relay,
     session::{EngineSettings, Grants, HeartbeatSettings, Identity, engine::registry::Registry},
@@ -67,10 +68,22 @@ pub struct Settings {
     pub presence: PresenceSettings,
     /// `presence.typing_timeout_ms`.
     pub typing_timeout_ms: u64,
+    /// Receipts.
+    pub receipts: ReceiptSettings,
     /// The Socket.IO wire.
     pub engine: EngineSettings,
     /// `dev.fault_injection`: some event names make an actor panic.
     pub fault_injection: bool,
+}
+
+/// For whom receipts are kept, and how often (section `receipts`).
+#[derive(Clone, Debug, Default)]
+pub struct ReceiptSettings {
+    /// The vocabularies whose sessions say what they have got and are told what others
+    /// have; `*` for all.
+    pub vocabularies: Vec<String>,
+    /// How long news are gathered, in milliseconds.
+    pub interval_ms: u64,
 }
 
 /// Verifies tokens.
@@ -116,6 +129,8 @@ pub struct Shared {
     pub history: Arc<dyn History>,
     /// What survives a connection; none if sessions do not (`session.recovery_ms`).
     pub sessions: Option<Arc<dyn SessionStore>>,
+    /// How far users have got and read rooms; none if receipts are off.
+    pub receipts: Option<Arc<dyn ReceiptStore>>,
     /// The room servers of this node.
     pub relay: Arc<Relay>,
     /// Connects them, with those of other nodes where there are any.
@@ -155,6 +170,12 @@ impl Shared {
     pub(crate) fn wants_receipt_message(&self) -> bool {
         self.settings.engine.vocabularies().any(|v| v.wants_receipt_message())
             || self.formats.fixed().iter().any(|format| format.wants_receipt_message())
+    }
+
+    /// Whether receipts are kept for sessions of a format.
+    pub fn keeps_receipts(&self, format: &Format) -> bool {
+        let has = |name: &String| name == "*" || name == format.vocabulary();
+        self.receipts.is_some() && self.settings.receipts.vocabularies.iter().any(has)
     }
 
     /// Most bytes of rendered messages in one answer: so much that it fits behind
@@ -241,7 +262,14 @@ impl<'a> Renderer<'a> {
         let at = match self.frames.iter().position(|(f, c, _)| *f == id && *c == copy) {
             Some(at) => at,
             None => {
-                let payload = format.event_for(self.event, copy);
+                let payload = match self.event {
+                    Event::Receipt(Receipt { status: ReceiptStatus::Delivered, .. })
+                        if !self.shared.keeps_receipts(&format) =>
+                    {
+                        None
+                    }
+                    event => format.event_for(event, copy),
+                };
                 if payload.is_some() {
                     let by = [format.name(), format.vocabulary()];
                     self.shared.metrics.encodings.with_label_values(&by).inc();

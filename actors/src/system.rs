@@ -14,6 +14,7 @@ use hubbub_protocol::{
     error::HubError,
     event::{CustomEvent, Event, Notification},
     id::{MessageId, RoomName, UserId},
+    position::Position,
     record::{Body, Record},
     wire::Format,
 };
@@ -33,6 +34,7 @@ use crate::{
     outbound::FlushList,
     ports::{Append, Appended, Audience, Broadcast, History, IdempotencyKey, Page, Range, RoomBus},
     presence_tracker::PresenceTracker,
+    receipt_store::{ReceiptStore, RoomReceipts},
     redis::RedisLink,
     relay::Relay,
     room_server::{
@@ -63,6 +65,8 @@ pub struct Parts {
     /// What survives a connection; it must be as durable as the history. None if
     /// sessions do not.
     pub sessions: Option<Arc<dyn SessionStore>>,
+    /// How far users have got and read rooms; none if receipts are off.
+    pub receipts: Option<Arc<dyn ReceiptStore>>,
     /// The room servers of the node.
     pub relay: Arc<Relay>,
     /// Connects them, with those of other nodes where there are any.
@@ -110,6 +114,7 @@ impl Hub {
             policy: parts.policy,
             history: parts.history,
             sessions: parts.sessions,
+            receipts: parts.receipts,
             relay: parts.relay,
             bus: parts.bus,
             link: parts.link,
@@ -265,6 +270,19 @@ impl Hub {
         limit: usize,
     ) -> Result<Page, HubError> {
         Ok(self.shared.history.read(room, range, limit).await?)
+    }
+
+    /// How far users have got and read a room, whose history stands at `head`; none if
+    /// receipts are off.
+    pub async fn receipts(
+        &self,
+        room: &RoomName,
+        head: Position,
+    ) -> Result<Option<RoomReceipts>, HubError> {
+        match &self.shared.receipts {
+            None => Ok(None),
+            Some(store) => Ok(Some(store.of_room(room, head).await?)),
+        }
     }
 
     /// A page of a room's members.

@@ -30,8 +30,8 @@ mod tests;
 
 pub use problem::{Origin, Problem, Problems, Warning};
 pub use sections::{
-    Auth, Cluster, Dev, History, Json, KEYS, Limits, Log, Node, Presence, Rooms, Server, Session,
-    Socketio,
+    Auth, Cluster, Dev, History, Json, KEYS, Limits, Log, Node, Presence, Receipts, Rooms, Server,
+    Session, Socketio,
 };
 pub use values::{
     HIDDEN, HistoryStore, LogFormat, RoomPolicy, Secret, ServiceUrl, WhenFull, parse_network,
@@ -60,6 +60,7 @@ pub struct Config {
     pub history: History,
     pub cluster: Cluster,
     pub presence: Presence,
+    pub receipts: Receipts,
     pub socketio: Socketio,
     pub json: Json,
     pub log: Log,

@@ -213,6 +213,16 @@ sections! {
         announce_max_members: usize = 256, Kind::integer(0, MANY);
     }
 
+    /// Section `receipts`: who has got a message, and who has read it.
+    Receipts in "receipts" {
+        /// Vocabularies for whose clients receipts are kept, by name; `*` for all. Empty: off.
+        vocabularies: Vec<String> = Vec::new(), Kind::List;
+        /// Users of a room whose receipts are kept.
+        max_members: usize = 256, Kind::integer(1, 10_000);
+        /// How long receipts are gathered before they are kept and told, in milliseconds.
+        interval_ms: u64 = 200, Kind::integer(10, 60 * SECOND);
+    }
+
     /// Section `socketio`: the Socket.IO wire.
     Socketio in "socketio" {
         /// Vocabulary of its events: a shipped name or the path of a TOML file.

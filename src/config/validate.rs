@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hubbub_actors::redis::address::Address;
+use hubbub_protocol::vocabulary::shipped;
 
 use super::problem::{Problem, Warning};
 use super::values::{HistoryStore, RoomPolicy, Secret, ServiceUrl};
@@ -21,6 +22,7 @@ pub(super) fn validate(config: &Config) -> (Vec<Problem>, Vec<Warning>) {
     let mut found = Findings::default();
     node(config, &mut found);
     vocabularies(config, &mut found);
+    receipts(config, &mut found);
     namespaces(config, &mut found);
     server(config, &mut found);
     auth(config, &mut found);
@@ -100,6 +102,28 @@ fn vocabularies(config: &Config, found: &mut Findings) {
         for reason in vocabulary::load(own, Wire::Socketio).err().into_iter().flatten() {
             found.problem("socketio.namespaces", reason);
         }
+    }
+}
+
+/// The vocabularies that somebody may speak here, and those that ship with the hub.
+fn receipts(config: &Config, found: &mut Findings) {
+    let json = [&config.json.vocabulary].into_iter().chain(&config.json.allow_vocabularies);
+    let socketio = [&config.socketio.vocabulary].into_iter();
+    let socketio = socketio.chain(&config.socketio.allow_vocabularies).map(String::as_str);
+    let namespaces = &config.socketio.namespaces;
+    let owned = namespaces.iter().filter_map(|entry| vocabulary::namespace(entry).1);
+    let named = json.map(String::as_str).chain(socketio).chain(owned);
+    let mut known: Vec<String> = named
+        .filter_map(|named| Some(Path::new(named).file_stem()?.to_str()?.to_owned()))
+        .collect();
+    known.extend(shipped::SHIPPED.iter().map(|(name, _)| (*name).to_owned()));
+    known.retain(|name| name != "*");
+    known.sort_unstable();
+    known.dedup();
+    let names = config.receipts.vocabularies.iter();
+    for name in names.filter(|name| *name != "*" && !known.contains(name)) {
+        let reason = format!("there is no vocabulary `{name}`; use `*` or {}", known.join(", "));
+        found.problem("receipts.vocabularies", reason);
     }
 }
 

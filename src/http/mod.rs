@@ -7,6 +7,7 @@
 //! | `gate` | what every request passes: CORS, headers, one shape of errors |
 //! | `body`, `params` | what requests bring, read strictly |
 //! | `publish`, `rooms`, `users`, `nodes` | the API |
+//! | `receipts` | who has got a message |
 //! | `sessions`, `trace` | what operators ask |
 //! | `status`, `metrics`, `connection` | what monitoring asks |
 //! | `dev`, `pages` | development mode |
@@ -34,6 +35,7 @@ mod openapi;
 mod pages;
 mod params;
 mod publish;
+mod receipts;
 mod rooms;
 mod sessions;
 mod state;
@@ -115,6 +117,7 @@ routes! {
     "/api/rooms/{room}" => get rooms::one;
     "/api/rooms/{room}/members" => get rooms::members;
     "/api/rooms/{room}/messages" => get rooms::messages, post publish::to_room;
+    "/api/rooms/{room}/messages/{message}/receipts" => get receipts::receipts;
     "/api/rooms/{room}/messages/{message}/trace" => get trace::trace;
     "/api/users/{user}" => get users::one;
     "/api/users/{user}/messages" => post publish::to_user;

@@ -11,8 +11,8 @@ use utoipa::{
 };
 
 use super::{
-    connection, dev, error, error::ApiError, metrics, nodes, pages, publish, rooms, sessions,
-    state::HttpState, status, trace, users,
+    connection, dev, error, error::ApiError, metrics, nodes, pages, publish, receipts, rooms,
+    sessions, state::HttpState, status, trace, users,
 };
 
 /// Describes every route of the hub.
@@ -26,7 +26,7 @@ use super::{
     ),
     paths(
         publish::to_room, publish::to_user, publish::notify, publish::broadcast, publish::message,
-        rooms::list, rooms::one, rooms::members, rooms::messages,
+        rooms::list, rooms::one, rooms::members, rooms::messages, receipts::receipts,
         users::one, users::close, nodes::list,
         sessions::list, sessions::one, sessions::close, sessions::drain, trace::trace,
         status::stats, status::health, status::websocket, status::live, status::ready,

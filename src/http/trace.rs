@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{
     error::{ApiError, KeyRefusals},
     params::{Query, RoomPath},
+    receipts::{Acknowledged, Acknowledgement, acknowledged},
     state::{ApiKey, HttpState},
 };
 
@@ -57,6 +58,9 @@ pub struct Trace {
     sessions: Vec<Reach>,
     /// How many of these sessions have it in their socket.
     written: usize,
+    /// Users whose clients have said that they have it, on all nodes; none while receipts are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<Vec<Acknowledged>>,
     /// In words, for the user that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<String>,
@@ -144,18 +148,27 @@ pub async fn trace(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::read(&request, &["user"])?;
     let user = query.text("user").map(UserId::new).transpose()?;
-    let wanted: Wanted =
-        request.uri().path().split('/').nth(MESSAGE_SEGMENT).unwrap_or_default().parse()?;
+    let wanted = wanted(&request)?;
     let room = room.0;
     let (message, newest_offset) = find(&state, &room, wanted).await?;
     let looks = state.hub.look_at_room(&room, user.as_ref(), MAX_MEMBERS).await;
     let mut sessions: Vec<Reach> = looks.iter().map(|look| Reach::of(look, &message)).collect();
     sessions.sort_unstable_by(|a, b| (&a.user_id, &a.session_id).cmp(&(&b.user_id, &b.session_id)));
+    let kept = state.hub.receipts(&room, message.position).await?;
+    let mut acknowledged = kept.map(|kept| acknowledged(&kept, &message));
+    if let (Some(all), Some(user)) = (&mut acknowledged, &user) {
+        all.retain(|one| one.user_id == *user);
+    }
     let answer = match user {
         None => None,
         Some(user) => {
             let known = state.hub.user(user.clone()).await?;
-            Some(answer(&user, &room, known.as_ref(), &sessions))
+            let said = acknowledged.iter().flatten().next().map(|one| one.status);
+            let reached = answer(&user, &room, known.as_ref(), &sessions);
+            Some(match said {
+                Some(status) => format!("{} {reached}", said_so(&user, status)),
+                None => reached,
+            })
         }
     };
     Ok(HttpResponse::Ok().json(Trace {
@@ -166,6 +179,7 @@ pub async fn trace(
         taken_at: message.record.timestamp,
         newest_offset,
         written: sessions.iter().filter(|reach| reach.state == State::Written).count(),
+        acknowledged,
         sessions,
         answer,
         node_id: state.hub.shared().node.to_string(),
@@ -173,9 +187,14 @@ pub async fn trace(
     }))
 }
 
+/// The message that a path names.
+pub(super) fn wanted(request: &HttpRequest) -> Result<Wanted, HubError> {
+    request.uri().path().split('/').nth(MESSAGE_SEGMENT).unwrap_or_default().parse()
+}
+
 /// How a message is named.
 #[derive(Clone, Copy)]
-enum Wanted {
+pub(super) enum Wanted {
     Offset(u64),
     Id(Uuid),
 }
@@ -192,7 +211,7 @@ impl FromStr for Wanted {
 }
 
 /// The message, and the newest offset of its room.
-async fn find(
+pub(super) async fn find(
     state: &HttpState,
     room: &RoomName,
     wanted: Wanted,
@@ -225,6 +244,14 @@ async fn find(
             }
             Err(gone())
         }
+    }
+}
+
+/// What a user's client has said, in words.
+fn said_so(user: &UserId, status: Acknowledgement) -> String {
+    match status {
+        Acknowledgement::Read => format!("{user} has read it."),
+        Acknowledgement::Delivered => format!("A client of {user} has said that it has it."),
     }
 }
 

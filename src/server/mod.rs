@@ -61,7 +61,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
         .map_err(|e| format!("auth: {e}"))?;
     let fleet = fleet::start(&config, &registry)?;
     let relay = Arc::new(Relay::default());
-    let (history, bus, sessions) = wiring::stores(&config, fleet.as_ref(), &relay, &metrics)?;
+    let stores = wiring::stores(&config, fleet.as_ref(), &relay, &metrics)?;
     let tokens = wiring::Tokens::new(verifier, clock.clone(), &metrics.token_refusals);
     let policy = wiring::policy(&config, &metrics);
     let presence = fleet
@@ -76,9 +76,10 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
         cluster: presence,
         authenticator: Arc::new(tokens),
         policy,
-        history,
-        sessions,
-        bus,
+        history: stores.history,
+        sessions: stores.sessions,
+        receipts: stores.receipts,
+        bus: stores.bus,
         relay,
         link: fleet.map(|fleet| fleet.link),
         formats: wiring::formats(&config)?,

@@ -6,16 +6,17 @@ use hubbub_actors::{
     clock::Clock,
     embedded::EmbeddedHistory,
     history::{HistoryConfig, StoreObserver},
-    memory::{MemoryHistory, sessions::MemorySessions},
+    memory::{MemoryHistory, receipts::MemoryReceipts, sessions::MemorySessions},
     metrics::Metrics,
     outbound::WhenFull,
     ports::{History, RoomBus},
     presence_tracker::PresenceSettings,
-    redis::sessions::RedisSessions,
+    receipt_store::{ReceiptStore, ReceiptStoreConfig},
+    redis::{receipts::RedisReceipts, sessions::RedisSessions},
     relay::Relay,
     session::{EngineSettings, Grants, HeartbeatSettings, Identity},
     session_store::{SessionStore, SessionStoreConfig},
-    shared::{Authenticator, RoomPolicy, Settings},
+    shared::{Authenticator, ReceiptSettings, RoomPolicy, Settings},
 };
 use hubbub_protocol::{
     error::{ErrorCode, HubError},
@@ -75,6 +76,10 @@ pub fn settings(config: &Config) -> Result<Settings, String> {
                 || json.iter().any(Format::hears_everybody),
         },
         typing_timeout_ms: config.presence.typing_timeout_ms,
+        receipts: ReceiptSettings {
+            vocabularies: config.receipts.vocabularies.clone(),
+            interval_ms: config.receipts.interval_ms,
+        },
         engine,
         fault_injection: config.dev.fault_injection,
     })
@@ -113,9 +118,17 @@ pub fn late_vocabularies(config: &Config) -> Vec<String> {
     names
 }
 
-/// The history of rooms, what connects the room servers, and what survives a connection,
-/// if anything does.
-pub type Stores = (Arc<dyn History>, Arc<dyn RoomBus>, Option<Arc<dyn SessionStore>>);
+/// What a node keeps, and what connects its room servers.
+pub struct Stores {
+    /// The history of rooms.
+    pub history: Arc<dyn History>,
+    /// What connects the room servers.
+    pub bus: Arc<dyn RoomBus>,
+    /// What survives a connection, if anything does.
+    pub sessions: Option<Arc<dyn SessionStore>>,
+    /// How far users have got and read rooms, if that is kept.
+    pub receipts: Option<Arc<dyn ReceiptStore>>,
+}
 
 /// Opens the stores that the configuration asks for, and what connects the room
 /// servers. Fails with a sentence.
@@ -138,7 +151,11 @@ pub fn stores(
             let sessions = session_bounds(config).map(|bounds| {
                 Arc::new(MemorySessions::new(bounds, Clock::system())) as Arc<dyn SessionStore>
             });
-            Ok((Arc::new(MemoryHistory::new(bounds, relay.clone())), relay.clone(), sessions))
+            let receipts = receipt_bounds(config).map(|bounds| {
+                Arc::new(MemoryReceipts::new(bounds, Clock::system())) as Arc<dyn ReceiptStore>
+            });
+            let history = Arc::new(MemoryHistory::new(bounds, relay.clone()));
+            Ok(Stores { history, bus: relay.clone(), sessions, receipts })
         }
         config::HistoryStore::Embedded => {
             let observer = Arc::new(Observer(metrics.clone()));
@@ -147,7 +164,9 @@ pub fn stores(
                     .map_err(|e| format!("the history cannot be opened: {e}"))?;
             let sessions = session_bounds(config)
                 .map(|bounds| Arc::new(history.sessions(bounds)) as Arc<dyn SessionStore>);
-            Ok((Arc::new(history), relay.clone(), sessions))
+            let receipts = receipt_bounds(config)
+                .map(|bounds| Arc::new(history.receipts(bounds)) as Arc<dyn ReceiptStore>);
+            Ok(Stores { history: Arc::new(history), bus: relay.clone(), sessions, receipts })
         }
         config::HistoryStore::Redis => {
             let fleet = fleet.ok_or("history.store = \"redis\" needs cluster.redis_url")?;
@@ -158,7 +177,10 @@ pub fn stores(
                 let sessions = RedisSessions::start(link, bounds, ttl, Clock::system());
                 Arc::new(sessions) as Arc<dyn SessionStore>
             });
-            Ok((history, bus, sessions))
+            let receipts = receipt_bounds(config).map(|bounds| {
+                Arc::new(RedisReceipts::new(fleet.link.clone(), bounds)) as Arc<dyn ReceiptStore>
+            });
+            Ok(Stores { history, bus, sessions, receipts })
         }
     }
 }
@@ -172,6 +194,15 @@ fn session_bounds(config: &Config) -> Option<SessionStoreConfig> {
     (config.session.recovery_ms > 0).then_some(SessionStoreConfig {
         recovery_ms: config.session.recovery_ms,
         max_sessions: connections.saturating_mul(2),
+    })
+}
+
+/// The bounds of the store of receipts; none if they are off.
+fn receipt_bounds(config: &Config) -> Option<ReceiptStoreConfig> {
+    (!config.receipts.vocabularies.is_empty()).then_some(ReceiptStoreConfig {
+        max_members: config.receipts.max_members,
+        max_rooms: config.rooms.max_rooms,
+        ttl_ms: config.history.ttl_ms,
     })
 }
 

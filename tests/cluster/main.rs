@@ -9,5 +9,7 @@ mod emitter;
 mod faults;
 mod load;
 mod order;
+mod receipts;
+mod resume;
 mod rooms;
 mod topology;

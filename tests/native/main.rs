@@ -18,6 +18,7 @@ mod kill;
 mod limits;
 mod messages;
 mod presence;
+mod receipts;
 mod recovery;
 mod rooms;
 mod seams;

@@ -10,10 +10,12 @@
 //! | `sweep` | removing what is expired |
 //! | `reader` | pages, over connections of their own |
 //! | `sessions` | what survives a connection |
+//! | `receipts` | how far users have got and read rooms |
 
 mod keys;
 mod queue;
 mod reader;
+mod receipts;
 mod rooms;
 mod rows;
 mod schema;
@@ -36,6 +38,7 @@ use self::{
     writer::{Command, Pending, Writer},
 };
 pub use self::{
+    receipts::EmbeddedReceipts,
     schema::{FILE_NAME, OpenError},
     sessions::EmbeddedSessions,
 };
@@ -43,6 +46,7 @@ use crate::{
     clock::Clock,
     history::{HistoryConfig, StoreObserver, Unreadable},
     ports::{Append, Bus, History, Page, PortFuture, Range, StoreError},
+    receipt_store::ReceiptStoreConfig,
     session_store::{Owner, SessionStoreConfig},
 };
 
@@ -147,6 +151,11 @@ impl EmbeddedHistory {
         // Nobody needs the answer: what comes later is done later.
         drop(sessions.ask(sessions::Op::Begin(config), sessions::NOBODY, Owner(0)));
         sessions
+    }
+
+    /// Keeps receipts in the same file.
+    pub fn receipts(&self, config: ReceiptStoreConfig) -> EmbeddedReceipts {
+        EmbeddedReceipts { shared: Arc::clone(&self.shared), config }
     }
 
     #[cfg(test)]

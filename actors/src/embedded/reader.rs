@@ -3,9 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use hubbub_protocol::{
-    id::RoomName,
+    id::{RoomName, UserId},
     limits::MAX_PAGE_BYTES,
-    position::Position,
+    position::{Epoch, Position},
     record::{Record, Stored},
     timestamp::Timestamp,
 };
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{
     queue::{Queue, Taken},
+    receipts,
     rooms::{self, Room},
     rows,
     schema::{self, key_of, offset_of},
@@ -22,6 +23,7 @@ use crate::{
     clock::Clock,
     history::{HistoryConfig, Unreadable, span, span_len},
     ports::{Page, Range, StoreError},
+    receipt_store::Progress,
 };
 
 /// What a reader is asked. The answer is none for a room that the file does not know.
@@ -30,6 +32,8 @@ pub(super) enum Job {
     Head(RoomName, oneshot::Sender<Result<Option<Position>, StoreError>>),
     /// A page: of which room, which part, and how many records at most.
     Read(RoomName, Range, usize, oneshot::Sender<Result<Option<Page>, StoreError>>),
+    /// How far users have got and read a room, if its history has this epoch.
+    Receipts(RoomName, Epoch, oneshot::Sender<Result<Vec<(UserId, Progress)>, StoreError>>),
 }
 
 /// The state of one thread.
@@ -53,6 +57,11 @@ impl Reader {
                 match job {
                     Job::Head(_, reply) if reply.is_closed() => {}
                     Job::Read(.., reply) if reply.is_closed() => {}
+                    Job::Receipts(.., reply) if reply.is_closed() => {}
+                    Job::Receipts(name, epoch, reply) => {
+                        let kept = |db: &Connection, _: &Self| receipts::of_room(db, &name, epoch);
+                        let _ = reply.send(self.ask(kept));
+                    }
                     Job::Head(name, reply) => {
                         let head = |db: &Connection, _: &Self| {
                             Ok(rooms::load(db, &name)?.map(|room| room.position()))

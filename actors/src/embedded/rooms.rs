@@ -8,7 +8,7 @@ use hubbub_protocol::{
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::{
-    rows,
+    receipts, rows,
     schema::{MAX_ROOM_ID, key_of},
 };
 use crate::history::{HistoryConfig, new_epoch};
@@ -168,6 +168,7 @@ impl Rooms {
     pub(super) fn remove(&mut self, db: &Connection, id: i64, name: &str) -> Result<()> {
         rows::delete_to(db, id, super::schema::MAX_OFFSET)?;
         db.prepare_cached("DELETE FROM keys WHERE room = ?1")?.execute([id])?;
+        receipts::forget(db, id)?;
         db.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([id])?;
         self.cache.remove(name);
         self.count = self.count.map(|n| n.saturating_sub(1));

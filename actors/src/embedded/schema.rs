@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::sessions;
+use super::{receipts, sessions};
 
 /// The name of the file inside the data directory.
 pub const FILE_NAME: &str = "history.sqlite3";
@@ -23,7 +23,7 @@ const APPLICATION_ID: i64 = 0x4855_4242;
 /// [`key_of`]): rows of a room lie together and an insert needs no second index.
 /// `rooms.head` is exact only while a room has no messages; else the newest
 /// message says it, so that an append is one insert. `rooms.touched` likewise.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE rooms (
         id      INTEGER PRIMARY KEY,
@@ -50,6 +50,7 @@ const MIGRATIONS: [&str; 2] = [
     CREATE INDEX keys_at ON keys (at);
 ",
     sessions::SCHEMA,
+    receipts::SCHEMA,
 ];
 
 /// Bits of an offset inside a message's key.

@@ -20,6 +20,7 @@ use super::{
     keys,
     queue::{Queue, Taken},
     reader::Job,
+    receipts,
     rooms::{self, Rooms},
     rows,
     schema::{self, DirectoryLock, MAX_OFFSET, key_of},
@@ -45,6 +46,8 @@ pub(super) enum Command {
     Ensure(RoomName, Option<Result<Position, StoreError>>, EnsureReply),
     /// To keep something of a session.
     Session(Box<sessions::Pending>),
+    /// To take news of how far users are.
+    Receipts(Box<receipts::Pending>),
     /// To go wrong.
     #[cfg(test)]
     Fault(Fault),
@@ -222,6 +225,13 @@ impl Writer {
                     };
                     let _ = pending.reply.send(result);
                 }
+                Command::Receipts(pending) => {
+                    let result = match &error {
+                        Some(error) => Err(error.clone()),
+                        None => pending.outcome.ok_or_else(lost),
+                    };
+                    let _ = pending.reply.send(result);
+                }
                 #[cfg(test)]
                 Command::Fault(_) => {}
             }
@@ -391,6 +401,10 @@ fn apply(
             }
             Command::Session(pending) => {
                 sessions.apply(db, pending, now).map_err(failed)?;
+                continue;
+            }
+            Command::Receipts(pending) => {
+                receipts::apply(db, pending).map_err(failed)?;
                 continue;
             }
             #[cfg(test)]

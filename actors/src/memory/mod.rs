@@ -1,6 +1,7 @@
 //! A history in memory: for tests, demos and hubs whose messages need not
 //! survive a restart.
 
+pub mod receipts;
 pub mod sessions;
 
 use std::{

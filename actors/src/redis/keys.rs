@@ -49,6 +49,11 @@ impl RoomKeys {
         self.with("told")
     }
 
+    /// Hash: how far users have got and read the room.
+    pub fn receipts(&self) -> String {
+        self.with("receipts")
+    }
+
     /// Channel: what the members on every node are told.
     pub fn channel(&self) -> String {
         self.with("news")

@@ -10,6 +10,7 @@
 //! | `history` | the history of all nodes, over scripts in `lua/` |
 //! | `presence` | presence of the cluster: keys and scripts |
 //! | `pattern` | channels of other programs |
+//! | `receipts` | how far users have got and read rooms |
 //! | `router` | which connection hears which channel |
 //! | `sessions` | what survives a connection |
 //! | `subscriber` | the channels of one connection, heard again after every reconnection |
@@ -26,6 +27,7 @@ mod link;
 mod link_tests;
 mod pattern;
 pub mod presence;
+pub mod receipts;
 mod router;
 pub mod sessions;
 mod subscriber;

@@ -8,6 +8,7 @@ pub mod look;
 mod members;
 mod newcomers;
 mod origins;
+mod receipts;
 mod restore;
 pub mod table;
 
@@ -35,6 +36,7 @@ use self::{
     fanout::Tally,
     newcomers::Newcomers,
     origins::Origins,
+    receipts::Receipts,
     table::{Accept, Joining, RoomTable},
 };
 use crate::{
@@ -68,6 +70,8 @@ pub struct RoomServer {
     restoring: HashMap<SessionId, restore::Waiting>,
     /// Who sent what is on its way through the store.
     origins: Origins,
+    /// How far members are, until it is kept.
+    receipts: Receipts,
 }
 
 /// Requests held for one member that is not live yet; one more is `unavailable`.
@@ -93,6 +97,7 @@ impl RoomServer {
                 newcomers: Newcomers::default(),
                 restoring: HashMap::new(),
                 origins: Origins::default(),
+                receipts: Receipts::default(),
             }
         })
     }
@@ -125,6 +130,9 @@ impl RoomServer {
             RoomRequest::Emit { session, room, event, echo, reply } => {
                 self.emit(&session, room, event, echo, &reply);
             }
+            RoomRequest::Progress { session, room, progress, reply } => {
+                self.progress(&session, &room, progress, &reply, ctx);
+            }
             RoomRequest::Presence(update) => self.shared.tell_tracker(update),
         }
     }
@@ -138,6 +146,7 @@ impl RoomServer {
                 (session, room, reply)
             }
             RoomRequest::Emit { session, room, reply, .. }
+            | RoomRequest::Progress { session, room, reply, .. }
             | RoomRequest::Join { session, room, reply, .. } => (session, room, reply),
             _ => return Some(request),
         };
@@ -250,6 +259,7 @@ impl RoomServer {
             self.held_count -= 1;
             if let RoomRequest::Publish { reply, .. }
             | RoomRequest::Emit { reply, .. }
+            | RoomRequest::Progress { reply, .. }
             | RoomRequest::Join { reply, .. } = request
             {
                 let e = HubError::new(ErrorCode::NotAMember, "the session left the room");
@@ -515,6 +525,7 @@ impl RoomServer {
     /// After a panic: the members are those that the sessions name, and whatever
     /// a member may have missed is read again.
     fn rebuild(&mut self, ctx: &mut Context<Self>) {
+        self.receipts.rebuild();
         let sessions: Vec<_> = self.sessions.values().cloned().collect();
         self.newcomers = Newcomers::default();
         for session in sessions {

@@ -78,7 +78,7 @@ impl<M> Room<M> {
     }
 
     /// The records at hand above an offset.
-    fn recent_above(&self, offset: u64) -> Vec<Arc<Stored>> {
+    pub(super) fn recent_above(&self, offset: u64) -> Vec<Arc<Stored>> {
         let recent = self.recent.iter().flat_map(|r| &r.records);
         recent.filter(|r| r.position.offset > offset).cloned().collect()
     }

@@ -224,6 +224,7 @@ impl SessionCore {
             user: handle.user.clone(),
             node: self.shared.node.clone(),
             timestamp: self.shared.clock.timestamp(),
+            receipts: self.keeps_receipts(),
         }));
     }
 

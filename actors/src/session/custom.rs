@@ -21,6 +21,7 @@ use super::{
 use crate::{
     messages::{PresenceUpdate, RoomRequest},
     ports::{Audience, Broadcast, Range},
+    receipt_store::Progress,
 };
 
 impl SessionCore {
@@ -130,6 +131,10 @@ impl SessionCore {
     ) -> Result<(), HubError> {
         if !handle.is_in(&read.room) {
             return Err(HubError::new(ErrorCode::NotAMember, "join the room first"));
+        }
+        if self.keeps_receipts() {
+            let (room, progress) = (read.room.clone(), Progress::read(read.offset));
+            self.progress(handle, room, progress, &ReplyId::None);
         }
         let receipt = Receipt {
             room: read.room.clone(),

@@ -116,6 +116,8 @@ impl SessionCore {
                 handle.reply(reply, &Ok(Reply::Done));
             }
             Command::Read(read) => self.read(handle, read, reply)?,
+            Command::Receipts(q) => self.receipts(handle, q, reply)?,
+            Command::Delivered(delivered) => self.delivered(handle, delivered, reply)?,
             Command::History(history) => self.history(handle, history, reply)?,
             Command::Members(members) => self.members(handle, members, reply)?,
             Command::Batch(requests) => return Ok(self.batch(requests, reply, taken)),

@@ -24,6 +24,7 @@ pub mod heartbeat;
 pub mod keeping;
 pub mod plain;
 mod rate;
+mod receipts;
 mod restore;
 mod resuming;
 

@@ -35,7 +35,7 @@ pub use members::{GetMembers, Member};
 pub use message::Publish;
 pub use notification::Notification;
 pub use presence::{PresenceChanged, SetPresence, Status};
-pub use receipt::{Read, Receipt, ReceiptStatus};
+pub use receipt::{Delivered, GetReceipts, Read, Receipt, ReceiptStatus, UserReceipts};
 pub use reply::Reply;
 pub use resume::{Resume, ResumedRoom};
 pub use session::{Authenticated, Closing, TokenExpiring};
@@ -64,6 +64,10 @@ pub enum Command {
     Presence(SetPresence),
     /// Has read a room up to an offset.
     Read(Read),
+    /// Its client has a room's messages up to an offset.
+    Delivered(Delivered),
+    /// Lists how far users are in a room.
+    Receipts(GetReceipts),
     /// Publishes a custom event.
     Event(PublishEvent),
     /// Reads older messages.

@@ -1,4 +1,4 @@
-//! `read` and `receipt`.
+//! `delivered`, `read`, `receipt` and `receipts`.
 
 use super::{EventKind, Fields, Fieldset};
 use crate::id::{MessageId, RoomName, UserId};
@@ -9,6 +9,15 @@ pub struct Read {
     /// The room.
     pub room: RoomName,
     /// The newest offset that was read.
+    pub offset: u64,
+}
+
+/// Says that the user's client has a room's messages up to an offset.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// The room.
+    pub room: RoomName,
+    /// The newest offset that the client has, and everything before it.
     pub offset: u64,
 }
 
@@ -48,6 +57,40 @@ pub struct Receipt {
     /// Who wrote that message, unless it is the reader; a vocabulary may tell
     /// nobody else.
     pub author: Option<UserId>,
+}
+
+/// Asks how far users are in a room.
+#[derive(Clone, Debug)]
+pub struct GetReceipts {
+    /// The room.
+    pub room: RoomName,
+    /// Only users after this one.
+    pub after: Option<UserId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// How far one user is in a room.
+#[derive(Clone, Debug)]
+pub struct UserReceipts {
+    /// Who.
+    pub user: UserId,
+    /// A client of the user has everything up to this offset.
+    pub delivered: u64,
+    /// The user has read everything up to this offset; 0: nothing.
+    pub read: u64,
+}
+
+impl Fieldset for UserReceipts {
+    fn kind(&self) -> Option<EventKind> {
+        None
+    }
+
+    fn fields(&self, out: &mut dyn Fields) {
+        out.text("userId", self.user.as_str());
+        out.number("delivered", self.delivered);
+        out.number("read", self.read);
+    }
 }
 
 impl Fieldset for Receipt {

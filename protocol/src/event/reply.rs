@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EventKind, Fields, Fieldset, Member, ResumedRoom};
+use super::{EventKind, Fields, Fieldset, Member, ResumedRoom, UserReceipts};
 use crate::{
     id::{MessageId, RoomName},
     position::{Epoch, Position},
@@ -57,6 +57,17 @@ pub enum Reply {
         /// Whether more lie beyond in the direction asked for.
         has_more: bool,
     },
+    /// How far users are in a room.
+    Receipts {
+        /// The room.
+        room: RoomName,
+        /// The epoch of its history.
+        epoch: Epoch,
+        /// Sorted by user id.
+        users: Vec<UserReceipts>,
+        /// Whether more follow.
+        has_more: bool,
+    },
     /// A page of members.
     Members {
         /// The room.
@@ -77,6 +88,7 @@ impl Reply {
         match self {
             Self::Resumed { .. } => Some("resumed"),
             Self::History { .. } => Some("history"),
+            Self::Receipts { .. } => Some("receipts"),
             Self::Members { .. } => Some("members"),
             Self::Done | Self::Published { .. } | Self::Sent { .. } | Self::Joined { .. } => None,
         }
@@ -116,6 +128,12 @@ impl Fieldset for Reply {
                 out.text("roomId", room.as_str());
                 out.text("epoch", &epoch.to_string());
                 out.list("messages", &mut messages.iter().map(|m| &**m as &dyn Fieldset));
+                out.flag("hasMore", *has_more);
+            }
+            Self::Receipts { room, epoch, users, has_more } => {
+                out.text("roomId", room.as_str());
+                out.text("epoch", &epoch.to_string());
+                out.list("receipts", &mut users.iter().map(|user| user as &dyn Fieldset));
                 out.flag("hasMore", *has_more);
             }
             Self::Members { room, members, member_count, has_more } => {

@@ -19,6 +19,9 @@ pub struct Authenticated {
     pub node: Arc<str>,
     /// The hub's time.
     pub timestamp: Timestamp,
+    /// Whether the hub keeps receipts for the session's vocabulary: only then
+    /// `delivered` is of use. Left out if not.
+    pub receipts: bool,
 }
 
 impl Fieldset for Authenticated {
@@ -31,6 +34,9 @@ impl Fieldset for Authenticated {
         out.text("userId", self.user.as_str());
         out.text("nodeId", &self.node);
         out.time("timestamp", self.timestamp);
+        if self.receipts {
+            out.flag("receipts", true);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{ErrorCode, HubError},
     event::{
-        Auth, Command, Direct, EventTarget, GetMembers, History, Join, Leave, Publish,
+        Auth, Command, Delivered, Direct, EventTarget, GetMembers, History, Join, Leave, Publish,
         PublishEvent, Read, SetPresence, SetTyping, Status,
     },
     id::{RoomName, UserId},
@@ -185,6 +185,10 @@ pub(super) fn command(rule: &Rule, args: &Args<'_>) -> Result<Option<Command>, H
             Command::Presence(SetPresence { status })
         }
         Verb::Read => Command::Read(Read {
+            room: arg("roomId").need_room()?,
+            offset: arg("offset").number()?.ok_or_else(|| arg("offset").missing())?,
+        }),
+        Verb::Delivered => Command::Delivered(Delivered {
             room: arg("roomId").need_room()?,
             offset: arg("offset").number()?.ok_or_else(|| arg("offset").missing())?,
         }),

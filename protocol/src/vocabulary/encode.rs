@@ -255,6 +255,7 @@ fn reply_name(reply: &Reply) -> &'static str {
         Reply::Joined { .. } => "joined",
         Reply::Resumed { .. } => "resumed",
         Reply::History { .. } => "history",
+        Reply::Receipts { .. } => "receipts",
         Reply::Members { .. } => "members",
     }
 }

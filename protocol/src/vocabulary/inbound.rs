@@ -19,6 +19,7 @@ pub(super) enum Verb {
     Typing,
     Presence,
     Read,
+    Delivered,
     Event,
     History,
     Members,
@@ -28,7 +29,7 @@ pub(super) enum Verb {
 }
 
 /// The commands by name, with the arguments they take.
-const VERBS: [(&str, Verb, &[&str]); 14] = [
+const VERBS: [(&str, Verb, &[&str]); 15] = [
     ("auth", Verb::Auth, &["token", "userId", "username"]),
     ("join", Verb::Join, &["roomId", "since"]),
     ("leave", Verb::Leave, &["roomId"]),
@@ -37,6 +38,7 @@ const VERBS: [(&str, Verb, &[&str]); 14] = [
     ("typing", Verb::Typing, &["roomId", "isTyping"]),
     ("presence", Verb::Presence, &["status"]),
     ("read", Verb::Read, &["roomId", "offset"]),
+    ("delivered", Verb::Delivered, &["roomId", "offset"]),
     ("event", Verb::Event, &["roomId", "name", "data", "volatile", "key"]),
     ("history", Verb::History, &["roomId", "after", "before", "limit"]),
     ("members", Verb::Members, &["roomId", "after", "limit"]),

@@ -12,7 +12,7 @@ pub(super) const MEMBER: &str = "member";
 
 /// What `[out]` may have, with the fields of each.
 const KINDS: [(&str, &[&str]); 16] = [
-    ("authenticated", &["sessionId", "userId", "nodeId", "timestamp"]),
+    ("authenticated", &["sessionId", "userId", "nodeId", "timestamp", "receipts"]),
     ("joined", &["roomId", "epoch", "offset", "members", "memberCount", "recovered", "messages"]),
     ("left", &["roomId"]),
     ("message", STORED),

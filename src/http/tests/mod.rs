@@ -35,7 +35,7 @@ use hubbub_actors::{
     session::{
         self, Connection, EngineSettings, HeartbeatSettings, Identity, Session, SessionStart, Wire,
     },
-    shared::{Authenticator, RoomPolicy, Settings},
+    shared::{Authenticator, ReceiptSettings, RoomPolicy, Settings},
     system::{Hub, Parts, Worker},
 };
 use hubbub_protocol::{
@@ -108,6 +108,7 @@ impl Node {
                     everybody: false,
                 },
                 typing_timeout_ms: 6000,
+                receipts: ReceiptSettings::default(),
                 engine: EngineSettings {
                     heartbeat: PATIENT,
                     max_payload: config.socketio.max_http_buffer_bytes,
@@ -123,6 +124,7 @@ impl Node {
             history: Arc::new(history),
             cluster: None,
             sessions: None,
+            receipts: None,
             bus: relay.clone(),
             link: None,
             relay,

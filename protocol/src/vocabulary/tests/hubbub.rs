@@ -74,6 +74,8 @@ fn every_command_is_read_alike() {
         r#"{"type":"typing","isTyping":true}"#,
         r#"{"type":"presence","status":"away"}"#,
         r#"{"type":"read","roomId":"r","offset":9}"#,
+        r#"{"type":"delivered","roomId":"r","offset":9}"#,
+        r#"{"type":"delivered","roomId":"r"}"#,
         r#"{"type":"event","roomId":"r","name":"n","data":[1],"volatile":true}"#,
         r#"{"type":"event","name":"n","key":"k"}"#,
         r#"{"type":"history","roomId":"r","before":7,"limit":5}"#,

@@ -113,6 +113,7 @@ fn authenticated() -> Event {
         user: user("ann"),
         node: "node-1".into(),
         timestamp: AT,
+        receipts: false,
     })
 }
 

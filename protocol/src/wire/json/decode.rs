@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 use crate::{
     error::{ErrorCode, HubError},
     event::{
-        Auth, Command, Direct, EventTarget, GetMembers, History, Join, Leave, Publish,
-        PublishEvent, Read, ReplyId, Request, Resume, SetPresence, SetTyping, Status,
+        Auth, Command, Delivered, Direct, EventTarget, GetMembers, GetReceipts, History, Join,
+        Leave, Publish, PublishEvent, Read, ReplyId, Request, Resume, SetPresence, SetTyping,
+        Status,
     },
     id::{RoomName, SessionId, UserId},
     limits::{
@@ -191,6 +192,10 @@ fn named(kind: &str, o: &Object<'_>, batch_allowed: bool) -> Result<Command, Hub
             room: need_room(o)?,
             offset: number("offset", o.offset)?.ok_or_else(|| missing("offset"))?,
         }),
+        "delivered" => Command::Delivered(Delivered {
+            room: need_room(o)?,
+            offset: number("offset", o.offset)?.ok_or_else(|| missing("offset"))?,
+        }),
         "event" => Command::Event(PublishEvent {
             to: EventTarget::Room(room(o)?),
             name: event_name(o)?,
@@ -205,6 +210,11 @@ fn named(kind: &str, o: &Object<'_>, batch_allowed: bool) -> Result<Command, Hub
             after: number("after", o.after)?,
             before: number("before", o.before)?,
             limit: limit(o, DEFAULT_PAGE, MAX_PAGE)?,
+        }),
+        "receipts" => Command::Receipts(GetReceipts {
+            room: need_room(o)?,
+            after: text("after", o.after)?.map(UserId::new).transpose()?,
+            limit: limit(o, MAX_MEMBERS_PAGE, MAX_MEMBERS_PAGE)?,
         }),
         "members" => Command::Members(GetMembers {
             room: need_room(o)?,

@@ -59,6 +59,12 @@ fn every_request_is_understood() {
         matches!(command(json!({"type":"read","roomId":"r","offset":9})), Command::Read(r) if r.offset == 9)
     );
     assert!(
+        matches!(command(json!({"type":"receipts","roomId":"r","after":"u"})), Command::Receipts(q) if q.limit == 100 && q.after.is_some())
+    );
+    assert!(
+        matches!(command(json!({"type":"delivered","roomId":"r","offset":9})), Command::Delivered(d) if d.offset == 9)
+    );
+    assert!(
         matches!(command(json!({"type":"event","roomId":"r","name":"n","volatile":true})), Command::Event(e) if e.volatile && e.data.is_none())
     );
     assert!(
@@ -180,6 +186,7 @@ pub(crate) fn golden(kind: EventKind) -> Option<(Event, &'static str)> {
                 user,
                 node: "n1".into(),
                 timestamp: Timestamp(0),
+                receipts: false,
             }),
             r#"{"type":"authenticated","sessionId":"00000000-0000-0000-0000-000000000005","userId":"u","nodeId":"n1","timestamp":"1970-01-01T00:00:00.000Z"}"#,
         ),
