@@ -35,6 +35,7 @@ run clients/js pack:check
 run web check
 run web test
 run web verify
+run tests client
 run tests browser
 run tests socketio
 run tests seeds

@@ -1,4 +1,5 @@
 import { Connection } from './connection.js';
+import { Delivered } from './delivered.js';
 import { Emitter } from './emitter.js';
 import { HubbubError } from './errors.js';
 import { Outbox } from './outbox.js';
@@ -18,6 +19,8 @@ import type {
   MembersPage,
   Position,
   PresenceStatus,
+  Receipt,
+  ReceiptsPage,
   SendOptions,
   Sent,
   TokenSource,
@@ -38,6 +41,12 @@ export class HubbubClient<E extends object = Events> extends Emitter<EventMap> {
   readonly #typing = new Map<string, TypingNotifier>();
   /** Highest offset read per room that the hub has not confirmed. */
   readonly #reads = new Map<string, number>();
+  readonly #delivered = new Delivered(
+    () => this.#ready,
+    (roomId, offset) => this.#trySend({ type: 'delivered', roomId, offset }),
+  );
+  /** The session that has the rooms, until another one took them over. */
+  #session: string | undefined;
   #presence: PresenceStatus = 'online';
   #ready = false;
 
@@ -112,6 +121,7 @@ export class HubbubClient<E extends object = Events> extends Emitter<EventMap> {
     this.#typing.get(roomId)?.stop();
     this.#typing.delete(roomId);
     this.#reads.delete(roomId);
+    this.#delivered.forget(roomId);
     this.#throttle.clear(roomId);
     this.#rooms.forget(roomId, new HubbubError('closed', 'The room was left before it was joined.'));
     if (this.#connection.isUp) await this.request({ type: 'leave', roomId });
@@ -175,7 +185,32 @@ export class HubbubClient<E extends object = Events> extends Emitter<EventMap> {
   read(roomId: string, offset: number): void {
     if (offset <= (this.#reads.get(roomId) ?? -1)) return;
     this.#reads.set(roomId, offset);
+    // What is read is delivered.
+    this.#delivered.came(roomId, offset, this.#ready);
     if (this.#ready) this.#sendRead(roomId, offset);
+  }
+
+  /** The hub keeps receipts for this session: `delivered` is told by itself, and `receipts` answers. */
+  get keepsReceipts(): boolean {
+    return this.#delivered.on;
+  }
+
+  /**
+   * Says that this client has everything up to `offset`. For what was fetched: what comes by itself is
+   * told by itself, together and at most four times a second.
+   */
+  delivered(roomId: string, offset: number): void {
+    this.#delivered.came(roomId, offset);
+  }
+
+  /** Calls `listener` when somebody has got (own messages) or read (all) more of a room. */
+  onReceipt(roomId: string, listener: (receipt: Receipt) => void): () => void {
+    return this.on('receipt', (receipt) => receipt.roomId === roomId && listener(receipt));
+  }
+
+  /** A page of how far the users of a room are; `after` is the last `userId` of the page before. */
+  async receipts(roomId: string, page: { after?: string; limit?: number } = {}): Promise<ReceiptsPage> {
+    return (await this.request({ type: 'receipts', roomId, ...page })) as unknown as ReceiptsPage;
   }
 
   /** A page of a room's history, oldest first: before or after an offset, the newest without either. */
@@ -196,16 +231,21 @@ export class HubbubClient<E extends object = Events> extends Emitter<EventMap> {
   async #up(): Promise<void> {
     if (this.#presence !== 'online') this.#trySend({ type: 'presence', status: this.#presence });
     const { state } = this;
-    await this.#rooms.rejoin();
+    const before = this.#session;
+    if (state.status === 'connected') this.#session = state.sessionId;
+    await this.#rooms.rejoin(before);
     // The connection may have gone, and even come back, meanwhile.
     if (this.state !== state || !this.#connection.isUp) return;
     this.#ready = true;
     this.#outbox.pump();
     for (const [roomId, offset] of this.#reads) this.#sendRead(roomId, offset);
+    this.#delivered.tell();
   }
 
   #down(code: number, final: boolean, reason: string): void {
     this.#ready = false;
+    if (final) this.#session = undefined;
+    this.#delivered.down();
     this.#throttle.clear();
     this.#rooms.down();
     if (code === 1009) this.#outbox.refuseInFlight(new HubbubError('too_large', 'The frame was too big for the hub.'));
@@ -217,11 +257,16 @@ export class HubbubClient<E extends object = Events> extends Emitter<EventMap> {
 
   #frame(frame: Frame): void {
     if (frame.type === 'ack' || (frame.type === 'error' && frame.id !== undefined)) {
+      // At once: the next frame may be a message of one of these rooms.
+      this.#rooms.resumed(frame);
       this.#requests.answer(frame);
     } else if (frame.type === 'error') {
       this.emit('error', frameError(frame));
     } else if (frame.type === 'joined') {
       this.#rooms.joinedFrame(frame);
+    } else if (frame.type === 'authenticated') {
+      this.#delivered.on = frame.receipts === true;
+      this.#deliver(frame);
     } else if ((frame.type !== 'message' && frame.type !== 'event') || this.#rooms.advance(frame)) {
       this.#deliver(frame);
       if (frame.type === 'token_expiring' && typeof this.#connection.token === 'function') void this.#authenticate();
@@ -229,9 +274,18 @@ export class HubbubClient<E extends object = Events> extends Emitter<EventMap> {
   }
 
   #deliver(frame: Frame): void {
+    const { type, roomId, offset, userId } = frame;
+    if (type === 'joined' && !frame.recovered) this.#delivered.forget(roomId as string);
+    if ((type === 'message' || type === 'event') && offset && userId !== this.#userId) {
+      this.#delivered.came(roomId as string, offset as number);
+    }
     this.emit('frame', frame);
     // `state`, `room_lost` and `frame` are this client's own words, not the hub's.
     if (!/^(state|room_lost|frame)$/.test(frame.type)) this.emit(frame.type as keyof EventMap, frame as never);
+  }
+
+  get #userId(): string | undefined {
+    return this.state.status === 'connected' ? this.state.userId : undefined;
   }
 
   async #authenticate(): Promise<void> {

@@ -40,6 +40,7 @@ const PASSING = /^(unavailable|rate_limited|internal)$/;
 export class Rooms {
   readonly #port: RoomsPort;
   readonly #rooms = new Map<string, Room>();
+  #resuming = false;
 
   constructor(port: RoomsPort) {
     this.#port = port;
@@ -89,15 +90,28 @@ export class Rooms {
 
   /** The connection is gone: every membership must be asked for again. */
   down(): void {
+    this.#resuming = false;
     for (const room of this.#rooms.values()) {
       room.member = false;
       clearTimeout(room.retryTimer);
     }
   }
 
-  /** Joins all rooms again, each from where it was left. */
-  async rejoin(): Promise<void> {
-    const rooms = [...this.#rooms.values()];
+  /** Takes all rooms back, each from where it was left: those of an earlier session in one frame. */
+  async rejoin(sessionId: string | undefined): Promise<void> {
+    const left = [...this.#rooms.values()].filter(({ joined, position }) => joined && position);
+    if (sessionId && left.length) {
+      const positions = Object.fromEntries(left.map(({ roomId, position }) => [roomId, position]));
+      this.#resuming = true;
+      try {
+        await this.#port.request({ type: 'resume', sessionId, positions });
+      } catch (error) {
+        if ((error as HubbubError).code === 'timeout') return this.#port.unresponsive();
+        // A hub that knows no `resume`, or not now: room by room.
+      }
+      this.#resuming = false;
+    }
+    const rooms = [...this.#rooms.values()].filter(({ member }) => !member);
     for (let at = 0; at < rooms.length; at += JOIN_WINDOW) {
       await Promise.all(rooms.slice(at, at + JOIN_WINDOW).map((room) => this.#send(room)));
     }
@@ -128,6 +142,24 @@ export class Rooms {
       if (this.advance(one)) this.#port.deliver(one);
     }
     room.position = { epoch, offset: Math.max(offset, room.position?.offset ?? 0) };
+  }
+
+  /** Takes the answer to `resume`, if it is one: each room as if it had been joined. */
+  resumed({ type, rooms }: Frame): void {
+    if (!this.#resuming || type !== 'ack' || !Array.isArray(rooms)) return;
+    this.#resuming = false;
+    for (const { code, roomId, messages = [], ...at } of rooms as (Joined & { code?: string })[]) {
+      const room = this.#rooms.get(roomId);
+      if (code) continue; // Asked for by itself, and told why not.
+      if (!room) {
+        // Left while there was no connection.
+        this.#port.request({ type: 'leave', roomId }).catch(() => {});
+        continue;
+      }
+      room.member = true;
+      this.joinedFrame({ ...room.joined, ...at, type: 'joined', roomId, messages, resumed: true });
+      for (const waiter of room.waiters.splice(0)) waiter.resolve(room.joined as Joined);
+    }
   }
 
   async #send(room: Room): Promise<void> {

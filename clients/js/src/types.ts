@@ -25,6 +25,8 @@ export interface Authenticated {
   userId: string;
   nodeId: string;
   timestamp: string;
+  /** True where the hub keeps receipts for this session. */
+  receipts?: boolean;
 }
 
 /** A chat message, also the sender's own copy. `timestamp` is RFC 3339 in UTC. */
@@ -63,6 +65,8 @@ export interface Joined extends Position {
   recovered: boolean;
   /** What was missed, oldest first; the client emits each of them again as `message` or `event`. */
   messages: (Message | CustomEvent)[];
+  /** The room came back with its session: `members` and `memberCount` are those of before; ask `members`. */
+  resumed?: boolean;
 }
 
 /** A user came to, or went from, a room (with their first or last session). */
@@ -89,10 +93,12 @@ export interface Presence {
   timestamp: string;
 }
 
+/** A user has got, or read, everything up to an offset. */
 export interface Receipt {
   roomId: string;
   userId: string;
   offset: number;
+  /** `delivered` is told to those who wrote what has come, where the hub keeps receipts. */
   status: 'delivered' | 'read';
 }
 
@@ -204,6 +210,15 @@ export interface MembersPage {
   roomId: string;
   members: Member[];
   memberCount: number;
+  hasMore: boolean;
+}
+
+/** A page of how far the users of a room are. */
+export interface ReceiptsPage {
+  roomId: string;
+  epoch: string;
+  /** Offsets: everything up to them; 0 for nothing. */
+  receipts: { userId: string; delivered: number; read: number }[];
   hasMore: boolean;
 }
 

@@ -43,6 +43,11 @@ export class FakeSocket {
     this.receive({ type: 'authenticated', sessionId, userId: 'me', nodeId: 'n', timestamp: '2026-01-01T00:00:00.000Z' });
   }
 
+  /** A hub that does not know the earlier session, or only that it is over. */
+  async forgot(): Promise<void> {
+    if (this.of('resume').length) await this.ack('resume', { recovered: false, rooms: [] });
+  }
+
   of(type: string): Frame[] {
     return this.sent.filter((frame) => frame.type === type);
   }

@@ -11,6 +11,7 @@ import {
   useHubbub,
   useHubbubEvent,
   usePresence,
+  useReceipt,
   useRoom,
   useRoomState,
   useUnread,
@@ -281,15 +282,53 @@ describe('useRoom', () => {
     expect(room().status).toBe('away');
     await then(undefined, 20_000);
     await then(() => socket().authenticate('s2'));
+    await then(() => socket().forgot());
     await then(() => socket().joined('r', 2, { recovered: true, messages: [message(2)] }));
     expect(room().status).toBe('joined');
     expect(room().messages.map(({ offset }) => offset)).toEqual([1, 2]);
     await then(() => socket().drop());
     await then(undefined, 20_000);
     await then(() => socket().authenticate('s3'));
+    await then(() => socket().forgot());
     await then(() => socket().joined('r', 9, { epoch: 'e2', recovered: false, messages: [message(9, { epoch: 'e2' })] }));
     expect(room().messages.map(({ offset }) => offset)).toEqual([9]);
     expect(room().unread).toBe(0);
+  });
+
+  it('comes back with its session, and asks who is there by now', async () => {
+    const { room, Probe } = probe();
+    await show(<App><Probe /></App>);
+    await enter(0, { members: [member('me'), member('bo')], memberCount: 2 });
+    await then(() => socket().receive(message(1)));
+    await then(() => socket().drop());
+    await then(undefined, 20_000);
+    await then(() => socket().authenticate('s2'));
+    await then(() => socket().ack('resume', { recovered: true, rooms: [{ roomId: 'r', recovered: true, epoch: 'e1', offset: 1 }] }));
+    await then(() => socket().receive(message(2)));
+    expect(room()).toMatchObject({ status: 'joined', memberCount: 2 });
+    expect(room().messages.map(({ offset }) => offset)).toEqual([1, 2]);
+    await then(() => socket().ack('members', { roomId: 'r', members: [member('me'), member('cy')], memberCount: 2, hasMore: false }));
+    expect(room().members.map(({ userId }) => userId)).toEqual(['me', 'cy']);
+    expect(socket().of('join')).toHaveLength(0);
+  });
+
+  it('shows how far its messages have come, also what was said before', async () => {
+    const seen: unknown[] = [];
+    const { room, Probe } = probe();
+    const Mark = (): null => {
+      seen.push(useReceipt('r', 3));
+      return null;
+    };
+    await show(<App><Probe /><Mark /></App>);
+    await then(() => socket().receive({ type: 'authenticated', sessionId: 's1', userId: 'me', nodeId: 'n', timestamp: '', receipts: true }));
+    await then(() => socket().joined('r', 3, { messages: [1, 2, 3].map((offset) => message(offset, { userId: 'me' })) }));
+    expect(seen.at(-1)).toEqual({ status: 'sent', deliveredTo: [], readBy: [] });
+    const receipts = [{ userId: 'bo', delivered: 3, read: 1 }, { userId: 'me', delivered: 3, read: 3 }];
+    await then(() => socket().ack('receipts', { roomId: 'r', epoch: 'e1', receipts, hasMore: false }));
+    expect(seen.at(-1)).toEqual({ status: 'delivered', deliveredTo: ['bo'], readBy: [] });
+    expect([...room().readBy]).toEqual([['bo', 1]]);
+    await then(() => socket().receive({ type: 'receipt', roomId: 'r', userId: 'bo', offset: 3, status: 'read' }));
+    expect(seen.at(-1)).toEqual({ status: 'read', deliveredTo: ['bo'], readBy: ['bo'] });
   });
 
   it('tells why it is refused, and asks again when told to', async () => {

@@ -19,6 +19,7 @@ async function reconnect(): Promise<void> {
   await vi.advanceTimersByTimeAsync(20_000);
   socket().authenticate('s2');
   await tick();
+  await socket().forgot();
 }
 
 describe('rooms', () => {
@@ -180,7 +181,7 @@ describe('signals', () => {
     await reconnect();
     client.typing('r').keystroke();
     void client.send('r', 'waits for the room');
-    expect(socket().sent.map((f) => f.type)).toEqual(['join', 'typing', 'typing']);
+    expect(socket().sent.map((f) => f.type)).toEqual(['resume', 'join', 'typing', 'typing']);
   });
 
   it('presence is remembered across reconnects', async () => {

@@ -19,7 +19,7 @@ interface LogProps {
   connected: boolean;
   start: (empty: boolean) => ComponentChildren;
   /** How far the newest own message has come. */
-  receipt?: (offset: number) => { words: string; read: boolean };
+  receipt?: (offset: number) => { words: string; read: boolean; delivered: boolean };
   loading?: boolean;
   /** The last fetch failed; the next one waits for the reader to ask. */
   failed?: boolean;
@@ -65,7 +65,7 @@ export function Log({ talk, me, name, connected, start, receipt, loading = false
           <Message key={one.key} first={first} mine={mine} name={nameOf(line)} at={date.getTime()} content={line.content}>
             {told && (
               <p class={told.read ? 'receipt read' : 'receipt'} aria-live="off">
-                <Icon name={told.read ? 'checks' : 'check'} />
+                <Icon name={told.delivered ? 'checks' : 'check'} />
                 {told.words}
               </p>
             )}

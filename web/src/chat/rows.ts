@@ -83,14 +83,14 @@ export function receiptWords(
   deliveredTo: ReadonlyMap<string, number>,
   names: ReadonlyMap<string, string>,
   others: number,
-): { words: string; read: boolean } {
+): { words: string; read: boolean; delivered: boolean } {
   const reached = (map: ReadonlyMap<string, number>): string[] =>
     [...map].filter(([, upTo]) => upTo >= offset).map(([userId]) => names.get(userId) ?? 'somebody');
   const list = (found: string[]): string => (others > 1 && found.length >= others ? 'everyone' : listed(found));
   const read = reached(readBy);
-  if (read.length) return { words: `Read by ${list(read)}`, read: true };
+  if (read.length) return { words: `Read by ${list(read)}`, read: true, delivered: true };
   const delivered = reached(deliveredTo);
-  return { words: delivered.length ? `Delivered to ${list(delivered)}` : 'Sent', read: false };
+  return { words: delivered.length ? `Delivered to ${list(delivered)}` : 'Sent', read: false, delivered: delivered.length > 0 };
 }
 
 function listed(names: string[]): string {

@@ -147,6 +147,8 @@ export interface TraceInfo {
     queuedOffset: number;
   }[];
   written: number;
+  /** Left out while receipts are off. */
+  acknowledged?: { userId: string; status: 'delivered' | 'read' }[];
   answer?: string;
   nodeId: string;
 }

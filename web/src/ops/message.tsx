@@ -11,6 +11,9 @@ export interface Wanted {
   user: string;
 }
 
+/** Names shown of those who have a message. */
+const SHOWN = 20;
+
 const STATES = {
   written: ['good', 'written to the socket'],
   waiting: ['warn', 'waits in the queue'],
@@ -86,6 +89,8 @@ function Followed({ wanted: { room, message, user } }: { wanted: Wanted }): JSX.
         <dd><code>{trace.id}</code></dd>
         <dt>Reached</dt>
         <dd>{trace.written} of {trace.sessions.length} sessions on {trace.nodeId} have it in their socket</dd>
+        <dt>Acknowledged</dt>
+        <dd class="says">{acknowledgedBy(trace.acknowledged)}</dd>
       </dl>
       <Table label="Sessions in the room" head={['User', 'Session', 'Where it is', { name: 'Waiting', right: true }, { name: 'Queued up to offset', right: true }]}>
         {trace.sessions.map((session) => {
@@ -104,4 +109,16 @@ function Followed({ wanted: { room, message, user } }: { wanted: Wanted }): JSX.
       </Table>
     </>
   );
+}
+
+/** Who has said that they have it, and who that they have read it. */
+function acknowledgedBy(users: TraceInfo['acknowledged']): string {
+  if (!users) return 'not asked for: receipts are off';
+  const listed = (status: string): string[] => users.filter((user) => user.status === status).map(({ userId }) => userId);
+  const part = (words: string, all: string[]): string[] => {
+    if (!all.length) return [];
+    const more = all.length > SHOWN ? ` and ${number(all.length - SHOWN)} more` : '';
+    return [`${words} ${all.slice(0, SHOWN).join(', ')}${more}`];
+  };
+  return [...part('read by', listed('read')), ...part('delivered to', listed('delivered'))].join('; ') || 'by nobody yet';
 }

@@ -43,6 +43,26 @@ export function useRoomState<T>(roomId: string, select: (state: RoomState) => T)
   return useSyncExternalStore(room.subscribe, () => select(room.get()), () => select(room.initial));
 }
 
+/** How far an own message has come. */
+export interface ReceiptState {
+  /** `delivered` only where the hub keeps receipts. */
+  readonly status: 'sent' | 'delivered' | 'read';
+  /** Who has it, those who have read it too: user ids. */
+  readonly deliveredTo: readonly string[];
+  readonly readBy: readonly string[];
+}
+
+/** How far the message at `offset` of a room has come; the room is joined meanwhile. */
+export function useReceipt(roomId: string, offset: number): ReceiptState {
+  const deliveredMap = useRoomState(roomId, (room) => room.deliveredTo);
+  const readMap = useRoomState(roomId, (room) => room.readBy);
+  return useMemo(() => {
+    const upTo = (map: ReadonlyMap<string, number>): string[] => [...map].filter(([, at]) => at >= offset).map(([userId]) => userId);
+    const [deliveredTo, readBy] = [upTo(deliveredMap), upTo(readMap)];
+    return { status: readBy.length ? 'read' : deliveredTo.length ? 'delivered' : 'sent', deliveredTo, readBy };
+  }, [deliveredMap, readMap, offset]);
+}
+
 /** How many messages are unread in all of these rooms, which are joined meanwhile. */
 export function useUnread(roomIds: readonly string[]): number {
   const stores = storesOf(useHubbub());

@@ -5,10 +5,12 @@ export {
   useDirects,
   useHubbubEvent,
   usePresence,
+  useReceipt,
   useRoom,
   useRoomState,
   useUnread,
   type DirectActions,
+  type ReceiptState,
   type RoomActions,
 } from './hooks.js';
 export type { Outgoing } from './outgoing.js';

@@ -32,7 +32,7 @@ export class PresenceStore {
     this.#set(userId, { status, socketCount });
   }
 
-  entered({ members }: Joined): void {
+  entered({ members }: Pick<Joined, 'members'>): void {
     for (const { userId, status, socketCount } of members) this.#set(userId, { status, socketCount });
   }
 

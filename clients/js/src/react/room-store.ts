@@ -34,9 +34,9 @@ export interface RoomState {
   readonly unread: number;
   /** The offset of the first of them. It stays, for a line above it, until nobody looks any more. */
   readonly firstUnread: number | undefined;
-  /** How far others have read, as they have said since this window is open: user id and offset. */
+  /** How far others have read: user id and offset. As they say, and where the hub keeps receipts also before. */
   readonly readBy: ReadonlyMap<string, number>;
-  /** The same for what has reached them, where the hub tells it. */
+  /** The same for what has reached them, where the hub keeps receipts. */
   readonly deliveredTo: ReadonlyMap<string, number>;
   readonly history: {
     /** Older messages exist. */
@@ -197,14 +197,17 @@ export class RoomStore extends Store<RoomState> {
     this.changed();
   }
 
-  entered({ epoch, offset, members, memberCount, messages, recovered }: Joined): void {
+  entered({ epoch, offset, members, memberCount, messages, recovered, resumed }: Joined): void {
     this.#status = 'joined';
     this.#error = undefined;
+    if (epoch !== this.#epoch) {
+      this.#readBy.clear();
+      this.#deliveredTo.clear();
+    }
     this.#epoch = epoch;
-    this.#members = new Map(members.map((member) => [member.userId, member]));
-    this.#memberCount = memberCount;
-    for (const userId of [...this.#typing.keys()]) if (!this.#members.has(userId)) this.#stopped(userId);
+    if (!resumed) this.people({ members, memberCount });
     this.changed();
+    if (this.#client.keepsReceipts) void this.#loadReceipts();
     if (recovered) return;
     this.#messages = [];
     this.#oldest = messages[0]?.offset;
@@ -215,6 +218,14 @@ export class RoomStore extends Store<RoomState> {
     this.#firstUnread = undefined;
     this.#outgoing.forgetSent();
     if (!messages.length) queueMicrotask(() => void this.loadOlder());
+  }
+
+  /** Who is in the room. */
+  people({ members, memberCount }: Pick<Joined, 'members' | 'memberCount'>): void {
+    this.#members = new Map(members.map((member) => [member.userId, member]));
+    this.#memberCount = memberCount;
+    for (const userId of [...this.#typing.keys()]) if (!this.#members.has(userId)) this.#stopped(userId);
+    this.changed();
   }
 
   message(message: Message): void {
@@ -339,7 +350,25 @@ export class RoomStore extends Store<RoomState> {
     this.#messages.unshift(...older.filter((message) => !first || message.offset < first.offset));
     this.#oldest = messages[0]?.offset ?? this.#oldest;
     this.#hasOlder = hasMore && messages.length > 0;
+    const last = this.#messages.at(-1);
+    if (last && !first) this.#client.delivered(this.roomId, last.offset);
     if (reading) this.#keep = KEEP_READING;
+  }
+
+  /** What others have said before, or while there was no connection. */
+  async #loadReceipts(): Promise<void> {
+    try {
+      const { epoch, receipts } = await this.#client.receipts(this.roomId);
+      if (epoch !== this.#epoch) return;
+      for (const { userId, delivered, read } of receipts) {
+        if (userId === this.#me) continue;
+        higher(this.#deliveredTo, userId, delivered);
+        if (read) higher(this.#readBy, userId, read);
+      }
+      this.changed();
+    } catch {
+      /* What is said from now on comes by itself. */
+    }
   }
 
   #stopped(userId: string): void {

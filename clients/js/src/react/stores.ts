@@ -23,8 +23,9 @@ export class Stores {
     client.on('state', (state) => {
       for (const room of this.#rooms.values()) if (room.isOpen) room.stateChanged(state);
     });
-    client.on('joined', (joined) => this.presence.entered(joined));
+    client.on('joined', (joined) => joined.resumed || this.presence.entered(joined));
     client.on('joined', inRoom((room, joined) => room.entered(joined)));
+    client.on('joined', inRoom((room, joined) => joined.resumed && void this.#people(room)));
     client.on('message', inRoom((room, message) => room.message(message)));
     client.on('user_joined', (change) => this.presence.userJoined(change));
     client.on('user_joined', inRoom((room, change) => room.userJoined(change)));
@@ -37,6 +38,17 @@ export class Stores {
       for (const room of this.#rooms.values()) room.presence(presence);
     });
     client.on('direct', (direct) => this.directs.received(direct));
+  }
+
+  /** Asks who is in a room that came back with its session. */
+  async #people(room: RoomStore): Promise<void> {
+    try {
+      const page = await this.#client.members(room.roomId);
+      this.presence.entered(page);
+      room.people(page);
+    } catch {
+      /* The next reconnect asks again; who comes and goes is told. */
+    }
   }
 
   /** The store of a room; it joins when somebody subscribes. */
