@@ -39,7 +39,7 @@ describe('the operations page', () => {
   let hub, browser, ada, bo, ops;
 
   before(async () => {
-    hub = await Hub.start({ HUBBUB__AUTH__API_KEY: KEY });
+    hub = await Hub.start({ HUBBUB__AUTH__API_KEY: KEY, HUBBUB__RECEIPTS__VOCABULARIES: 'hubbub' });
     browser = await launch();
     ada = await Person.enter(browser, hub, 'Ada');
     bo = await Person.enter(browser, hub, 'Bo');
@@ -101,6 +101,7 @@ describe('the operations page', () => {
     await ops.page.getByText('Who has this one?').waitFor();
     await ops.page.getByText('2 of 2 sessions').waitFor();
     assert.equal(await ops.page.locator('tbody').getByText('written to the socket').count(), 2);
+    await ops.page.locator('dd').filter({ hasText: /^read by Bo/i }).waitFor();
     const bos = await ops.page.getByLabel('Why did this user not get it');
     await bos.fill('nobody-knows');
     await ops.page.getByRole('button', { name: 'Follow', exact: true }).click();
