@@ -8,7 +8,7 @@ const SMALL_BYTES = 1_024;
 /** Room for `{"type":"batch","messages":[]}`. */
 const WRAP_BYTES = 64;
 /** What may wait a moment. The rest is asked for its answer and goes at once. */
-const BATCHED = /^(message|event|typing|read)$/;
+const BATCHED = /^(message|event|typing|read|delivered)$/;
 
 /** Collects small frames for a moment and sends them as one `batch`, never out of order. */
 export class Batcher {
