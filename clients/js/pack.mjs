@@ -28,7 +28,7 @@ try {
   assert.equal(run(), 'closed', 'the core needs no React');
   symlinkSync(join(root, 'node_modules/react'), join(work, 'node_modules/react'));
   writeFileSync(user, "import * as hooks from '@hubbub/client/react'; console.log(Object.keys(hooks).sort().join(' '));");
-  assert.equal(run(), 'HubbubProvider useConnection useDirect useDirects useHubbub useHubbubEvent usePresence useRoom useRoomState useUnread');
+  assert.equal(run(), 'HubbubProvider useConnection useDirect useDirects useHubbub useHubbubEvent usePresence useReceipt useRoom useRoomState useUnread');
   console.log(`pack: ${names.length} files, ${unpackedSize} bytes`);
 } finally {
   rmSync(work, { recursive: true, force: true });
