@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use hubbub_protocol::{
     error::{ErrorCode, HubError},
     event::{Event, Receipt, ReceiptStatus, Reply, ReplyId},
@@ -85,13 +85,10 @@ impl Receipts {
         true
     }
 
-    /// Takes rooms whose turn it is.
-    fn take(&mut self) -> Vec<(RoomName, News)> {
-        let rooms: Vec<RoomName> = self.waiting.keys().take(AT_A_TIME).cloned().collect();
-        let taken: Vec<(RoomName, News)> =
-            rooms.into_iter().filter_map(|room| self.waiting.remove_entry(&room)).collect();
-        self.users -= taken.iter().map(|(_, news)| news.users.len()).sum::<usize>();
-        taken
+    /// Takes everything that waits.
+    fn take(&mut self) -> HashMap<RoomName, News> {
+        self.users = 0;
+        std::mem::take(&mut self.waiting)
     }
 
     /// What could not be kept waits for the next round.
@@ -183,7 +180,8 @@ impl RoomServer {
                 (room, left)
             }
         });
-        let round = join_all(rounds.collect::<Vec<_>>());
+        let round = stream::iter(rounds.collect::<Vec<_>>()).buffer_unordered(AT_A_TIME);
+        let round = round.collect::<Vec<_>>();
         ctx.spawn(round.into_actor(self).map(|left, act, ctx| {
             act.contained(ctx, |act, ctx| {
                 act.receipts.running = false;
@@ -339,7 +337,7 @@ mod tests {
         // Another history: what was said of the old one is forgotten.
         assert!(receipts.note(&room, Epoch(2), &user("bob"), Progress::delivered(1)));
         assert_eq!(receipts.users, 1);
-        let (_, news) = receipts.take().pop().unwrap();
+        let news = receipts.take().remove(&room).unwrap();
         assert_eq!((receipts.users, receipts.waiting.len()), (0, 0));
         assert!(receipts.note(&room, Epoch(2), &user("bob"), Progress::delivered(4)));
         receipts.again(&room, news);

@@ -1,6 +1,6 @@
 import { expectTypeOf, it } from 'vitest';
-import { HubbubClient, type ConnectionState, type CustomEvent, type HistoryPage, type HubbubError, type Message, type Sent } from '../src/index.js';
-import { useConnection, usePresence, useRoom, useRoomState, type HubbubProviderProps, type UserPresence } from '../src/react/index.js';
+import { HubbubClient, type ConnectionState, type CustomEvent, type HistoryPage, type HubbubError, type Message, type ReceiptsPage, type Sent } from '../src/index.js';
+import { useConnection, usePresence, useReceipt, useRoom, useRoomState, type HubbubProviderProps, type UserPresence } from '../src/react/index.js';
 
 it('events, answers and states are typed', () => {
   const client = new HubbubClient();
@@ -11,6 +11,8 @@ it('events, answers and states are typed', () => {
   // @ts-expect-error presence has three words
   expectTypeOf(client.setPresence).toBeCallableWith('busy');
   expectTypeOf(client.send).returns.toEqualTypeOf<Promise<Sent>>();
+  client.onReceipt('r', ({ status }) => expectTypeOf(status).toEqualTypeOf<'delivered' | 'read'>());
+  expectTypeOf(client.receipts).returns.resolves.toEqualTypeOf<ReceiptsPage>();
   expectTypeOf(client.history).returns.resolves.toEqualTypeOf<HistoryPage>();
   const at = (state: ConnectionState) => (state.status === 'reconnecting' ? state.retryAt : undefined);
   expectTypeOf(at).returns.toEqualTypeOf<number | null | undefined>();
@@ -41,6 +43,7 @@ it('hooks are typed', () => {
   expectTypeOf(useRoom).returns.toHaveProperty('messages').toEqualTypeOf<readonly Message[]>();
   expectTypeOf(useRoom).returns.toHaveProperty('send').returns.toEqualTypeOf<Promise<Sent>>();
   expectTypeOf(useRoomState<number>).returns.toEqualTypeOf<number>();
+  expectTypeOf(useReceipt).returns.toHaveProperty('status').toEqualTypeOf<'sent' | 'delivered' | 'read'>();
   expectTypeOf(usePresence).returns.toEqualTypeOf<UserPresence | undefined>();
   const client = new HubbubClient<Game>();
   const props: HubbubProviderProps = { client };
