@@ -12,7 +12,7 @@ use hubbub_protocol::{
 };
 use parking_lot::Mutex;
 
-use crate::ports::Range;
+use crate::{archive::ArchivedRooms, ports::Range};
 
 /// How long a key makes a publish idempotent, in milliseconds: ten minutes.
 pub const KEY_TTL_MS: u64 = 10 * 60 * 1000;
@@ -32,6 +32,9 @@ pub struct HistoryConfig {
     pub queue_max_bytes: usize,
     /// Most rooms that are kept. Default 100000; at most 8388607 are possible.
     pub max_rooms: usize,
+    /// Rooms whose messages the embedded store keeps for good, whatever `max_messages`
+    /// and `ttl_ms` say. Default none.
+    pub archived: ArchivedRooms,
 }
 
 impl Default for HistoryConfig {
@@ -42,6 +45,7 @@ impl Default for HistoryConfig {
             queue_max_messages: 16384,
             queue_max_bytes: 64 * 1024 * 1024,
             max_rooms: 100_000,
+            archived: ArchivedRooms::default(),
         }
     }
 }

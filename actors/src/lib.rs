@@ -13,12 +13,14 @@
 //! | [`relay`] | from stores and actors to the room servers |
 //! | [`ports`] | what is asked of a history and a bus |
 //! | [`receipt_store`] | what is asked of a store of receipts |
+//! | [`archive`] | messages that are kept for good |
 //! | [`memory`], [`embedded`] | histories in memory and in a file |
 //! | [`outbound`], [`frame`] | what waits to go out |
 //! | [`formats`] | the wires and vocabularies that sessions speak |
 //! | [`messages`] | what actors tell each other |
 //! | [`shared`], [`system`] | what all share, and the one place that wires them |
 
+pub mod archive;
 pub mod clock;
 pub mod cluster;
 mod contain;

@@ -29,6 +29,14 @@ pub enum StoreError {
     /// The store is closing or closed.
     #[error("the history store is closed")]
     Closed,
+    /// What was asked for is older than what the store keeps, and may still be on its
+    /// way into the archive.
+    #[error("the archive is behind what was asked for; try again")]
+    Behind,
+    /// What was asked for is in the archive, which cannot be read now. The text is
+    /// for logs, not for clients.
+    #[error("the archive cannot be read: {0}")]
+    Archive(String),
     /// The hub keeps as many rooms as it may.
     #[error("the hub keeps as many rooms as it may")]
     TooManyRooms,
@@ -42,6 +50,9 @@ impl From<StoreError> for HubError {
             }
             StoreError::Full => {
                 HubError::unavailable("too many messages wait to be stored; try again")
+            }
+            StoreError::Behind | StoreError::Archive(_) => {
+                HubError::unavailable("older messages cannot be read right now; try again")
             }
             StoreError::Failed(_) | StoreError::Closed => {
                 HubError::unavailable("messages cannot be stored right now; try again")
@@ -103,6 +114,9 @@ pub struct Page {
     pub head: Position,
     /// The offset of the oldest message still kept; `head.offset + 1` if none is.
     pub oldest: u64,
+    /// The same without what is kept for good: the oldest message within the bounds
+    /// by number and age. Never below `oldest`.
+    pub recent: u64,
     /// Ascending by offset, without holes.
     pub records: Vec<Arc<Stored>>,
     /// Whether more lie beyond this page in the direction that was asked for.

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hubbub_actors::redis::{LinkConfig, probe};
+use hubbub_actors::{
+    archive::postgres,
+    redis::{LinkConfig, probe},
+};
 
 use crate::config::{self, Config, Examined, HIDDEN, Problem, ServiceUrl};
-use crate::server::fleet;
+use crate::server::{archive, fleet};
 
 use super::{Failure, try_key};
 
@@ -30,6 +33,9 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
     if !wrong("cluster.redis_url") {
         failures.extend(services(&config).err());
     }
+    if !wrong("archive.") {
+        failures.extend(database(&config).err());
+    }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
@@ -39,6 +45,13 @@ fn services(config: &Config) -> Result<(), Failure> {
         return Ok(());
     };
     reach(how, url, TIMEOUT).map_err(|reason| format!("`cluster.redis_url`: {reason}"))
+}
+
+/// Connects to the archive's database as a node does.
+fn database(config: &Config) -> Result<(), Failure> {
+    let Some(address) = archive::address(config)? else { return Ok(()) };
+    let looked = block_on(postgres::look(&address, TIMEOUT))?;
+    looked.map(drop).map_err(|error| format!("`archive.url`: PostgreSQL at {address}: {error}"))
 }
 
 /// What Redis says, on one line and without the password.
@@ -81,6 +94,18 @@ pub(super) async fn connect(
     }
 }
 
+/// Waits for an answer on a runtime of its own.
+fn block_on<T>(asked: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start a runtime: {error}"))?;
+    let answer = runtime.block_on(asked);
+    // A name that is still being looked up must not hold the process.
+    runtime.shutdown_background();
+    Ok(answer)
+}
+
 /// Connects as a node does, and waits for an answer.
 fn reach(how: LinkConfig, url: &ServiceUrl, timeout: Duration) -> Result<(), String> {
     // Refused only if a provider has been chosen before, which does as well.
@@ -88,14 +113,7 @@ fn reach(how: LinkConfig, url: &ServiceUrl, timeout: Duration) -> Result<(), Str
     // The whole is timed here; the parts must not be over first.
     let part = timeout * 2;
     let how = LinkConfig { connect_timeout: part, response_timeout: part, ..how };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start a runtime: {error}"))?;
-    let answer = runtime.block_on(async { tokio::time::timeout(timeout, probe(&how)).await });
-    // A name that is still being looked up must not hold the process.
-    runtime.shutdown_background();
-    match answer {
+    match block_on(async { tokio::time::timeout(timeout, probe(&how)).await })? {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("cannot reach {url}: {error}")),
         Err(_) => Err(format!("{url} did not answer within {} s", timeout.as_secs_f32())),

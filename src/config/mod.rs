@@ -30,8 +30,8 @@ mod tests;
 
 pub use problem::{Origin, Problem, Problems, Warning};
 pub use sections::{
-    Auth, Cluster, Dev, History, Json, KEYS, Limits, Log, Node, Presence, Receipts, Rooms, Server,
-    Session, Socketio,
+    Archive, Auth, Cluster, Dev, History, Json, KEYS, Limits, Log, Node, Presence, Receipts, Rooms,
+    Server, Session, Socketio,
 };
 pub use values::{
     HIDDEN, HistoryStore, LogFormat, RoomPolicy, Secret, ServiceUrl, WhenFull, parse_network,
@@ -58,6 +58,7 @@ pub struct Config {
     pub session: Session,
     pub limits: Limits,
     pub history: History,
+    pub archive: Archive,
     pub cluster: Cluster,
     pub presence: Presence,
     pub receipts: Receipts,

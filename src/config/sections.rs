@@ -177,6 +177,26 @@ sections! {
         queue_max_bytes: usize = 67_108_864, Kind::integer(KIB, 64 * 1024 * MIB);
     }
 
+    /// Section `archive`: messages that are kept for good.
+    Archive in "archive" {
+        /// Patterns of the rooms that are archived; none: nothing is.
+        rooms: Vec<String> = Vec::new(), Kind::List;
+        /// PostgreSQL that takes them, where the history is in Redis.
+        url: Option<ServiceUrl> = None, Kind::Url;
+        /// Certificates (PEM) of who signs those of PostgreSQL; none: those that the system trusts.
+        tls_ca: Option<PathBuf> = None, Kind::Path { optional: true };
+        /// How long PostgreSQL may take to connect or to answer, in milliseconds.
+        timeout_ms: u64 = 10 * SECOND, Kind::integer(10, HOUR);
+        /// Messages written at once.
+        batch_max: usize = 500, Kind::integer(1, 10_000);
+        /// How long a message may wait for others to be written with, in milliseconds.
+        batch_wait_ms: u64 = 100, Kind::integer(0, HOUR);
+        /// Messages that may wait in Redis for PostgreSQL. The same on every node.
+        backlog_max: u64 = 1_000_000, Kind::integer(1, MANY);
+        /// After what time another node writes what a node took and did not, in milliseconds.
+        takeover_ms: u64 = 30 * SECOND, Kind::integer(100, DAY);
+    }
+
     /// Section `cluster`: the other nodes.
     Cluster in "cluster" {
         /// Redis that connects the nodes; none: one node.

@@ -101,6 +101,8 @@ fn the_struct_has_every_key_and_no_other() {
     (config.auth.issuer, config.auth.audience) = (Some(String::new()), Some(String::new()));
     (config.rooms.webhook_url, config.cluster.redis_url) = (Some(url.clone()), Some(url));
     config.cluster.tls_ca = Some("ca.pem".into());
+    config.archive.tls_ca = Some("ca.pem".into());
+    config.archive.url = config.cluster.redis_url.clone();
     config.cluster.emitter_prefix = Some("x".into());
     let known: BTreeSet<String> = KEYS.iter().map(Key::path).collect();
     assert_eq!(leaves(&config.to_toml().unwrap()), known);
@@ -263,6 +265,14 @@ fn keys_that_need_each_other_are_checked() {
         ("[node]\nid = \"a b\"", "node.id", "letters"),
         ("[json]\nvocabulary = \"\"", "json.vocabulary", "there is no vocabulary"),
         ("[socketio]\nvocabulary = \"typed-json\"", "socketio.vocabulary", "Socket.IO wire; use"),
+        ("[archive]\nurl = \"postgres://h/x\"", "archive.url", "its own file"),
+        ("[archive]\nrooms = [\"\"]", "archive.rooms", "empty pattern"),
+        ("[archive]\nrooms = [\"*\"]\n[history]\nstore = \"memory\"", "archive.rooms", "for good"),
+        (
+            "[archive]\nrooms = [\"*\"]\n[cluster]\nredis_url = \"redis://h\"",
+            "archive.url",
+            "PostgreSQL",
+        ),
         ("[history]\npath = \"/dev/null\"", "history.path", "no folder"),
     ] {
         let found = problems(text, &[]);
@@ -282,6 +292,28 @@ fn redis_keeps_the_history_once_it_is_configured() {
     let shown = loaded.config.to_toml().unwrap();
     assert!(shown.contains("redis://u:***@h:6379") && !shown.contains("hidden"), "{shown}");
     assert_eq!(warned(&format!("{url}[history]\nstore = \"memory\"")), ["history.store"]);
+}
+
+#[test]
+fn the_address_of_the_archive_is_checked_and_its_password_hidden() {
+    let with =
+        |archive: &str| format!("[cluster]\nredis_url = \"redis://h\"\n[archive]\n{archive}");
+    for (url, key, part) in [
+        ("mysql://u:hidden@h/x", "archive.url", "postgres://"),
+        ("postgres://u:hidden@h", "archive.url", "database"),
+        ("postgres://u:hidden@h/x?sslmode=maybe", "archive.url", "verify-full"),
+        ("postgres://u:hidden@h/x?sslrootcert=a", "archive.url", "archive.tls_ca"),
+    ] {
+        let found = problems(&with(&format!("rooms = [\"*\"]\nurl = \"{url}\"")), &[]);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with(&format!("`{key}`: ")), "{}", found[0]);
+        assert!(found[0].contains(part) && !found[0].contains("hidden"), "{}", found[0]);
+    }
+    let found = problems(&with("url = \"postgres://h/x\""), &[]);
+    assert!(found[0].starts_with("`archive.rooms`: "), "{found:?}");
+    let text = with("rooms = [\"*\"]\nurl = \"postgres://u:hidden@h/x?sslmode=verify-full\"");
+    let shown = from(&text, &[]).unwrap().config.to_toml().unwrap();
+    assert!(shown.contains("postgres://u:***@h/x") && !shown.contains("hidden"), "{shown}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What makes no sense although each value is right by itself.
 
+mod archive;
+
 use std::path::Path;
 
 use hubbub_actors::redis::address::Address;
@@ -29,6 +31,7 @@ pub(super) fn validate(config: &Config) -> (Vec<Problem>, Vec<Warning>) {
     rooms(config, &mut found);
     queues(config, &mut found);
     stores(config, &mut found);
+    archive::archive(config, &mut found);
     (found.problems, found.warnings)
 }
 

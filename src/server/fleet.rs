@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hubbub_actors::{
+    archive::{Archive, ArchivedHistory},
     history::{HistoryConfig, StoreObserver},
     ports::{History, RoomBus},
     redis::{
@@ -15,12 +16,14 @@ use hubbub_actors::{
 };
 use prometheus::Registry;
 
+use super::archive;
 use crate::config::Config;
 
 /// The link to Redis, and what the bridge counts.
 pub struct Fleet {
     /// The link.
     pub link: RedisLink,
+    archive: Option<Archive>,
     metrics: BridgeMetrics,
 }
 
@@ -54,7 +57,8 @@ pub fn start(config: &Config, registry: &Registry) -> Result<Option<Fleet>, Stri
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = BridgeMetrics::new(registry).map_err(|e| format!("metrics: {e}"))?;
     let link = RedisLink::start(how, Arc::new(metrics.clone()))?;
-    Ok(Some(Fleet { link, metrics }))
+    let archive = archive::start(config, &link, registry)?;
+    Ok(Some(Fleet { link, archive, metrics }))
 }
 
 impl Fleet {
@@ -78,9 +82,20 @@ impl Fleet {
             min_replicas: config.cluster.min_replicas,
             replicas_within: Duration::from_millis(config.cluster.response_timeout_ms / 2),
         };
-        let history = RedisHistory::new(self.link.clone(), bounds, waiting, bus.clone(), observer);
+        let link = self.link.clone();
+        let history = match &self.archive {
+            None => RedisHistory::new(link, bounds, waiting, bus.clone(), observer),
+            Some(archive) => {
+                let backlog = archive.backlog();
+                RedisHistory::archived(link, bounds, waiting, bus.clone(), observer, backlog)
+            }
+        };
         let emitter = config.cluster.emitter_prefix.as_deref();
         RedisBridge::launch(bus.clone(), history.clone(), timeout, emitter);
-        (Arc::new(history), bus)
+        let history: Arc<dyn History> = Arc::new(history);
+        match &self.archive {
+            None => (history, bus),
+            Some(archive) => (Arc::new(ArchivedHistory::new(history, archive.clone())), bus),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A node from start to end: listens, serves, drains on SIGTERM, closes its store.
 
+pub(crate) mod archive;
 mod cluster;
 pub(crate) mod fleet;
 mod wiring;

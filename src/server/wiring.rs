@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hubbub_actors::{
+    archive::ArchivedRooms,
     clock::Clock,
     embedded::EmbeddedHistory,
     history::{HistoryConfig, StoreObserver},
@@ -145,6 +146,7 @@ pub fn stores(
         queue_max_bytes: config.history.queue_max_bytes,
         // Personal rooms have a history too.
         max_rooms: config.rooms.max_rooms.saturating_mul(2),
+        archived: ArchivedRooms::new(&config.archive.rooms),
     };
     match config.history.store {
         config::HistoryStore::Memory => {

@@ -24,12 +24,13 @@ fn pause(ms: u64) {
 }
 
 /// Three masters and a replica of the first.
-struct RedisCluster {
+pub struct RedisCluster {
     nodes: Vec<RedisServer>,
 }
 
 impl RedisCluster {
-    fn start() -> Self {
+    /// Starts them, and waits until they are one.
+    pub fn start() -> Self {
         let nodes: Vec<_> = (0..4)
             .map(|_| {
                 let bus = free_port().to_string();
@@ -77,7 +78,7 @@ impl RedisCluster {
     }
 
     /// Two of the masters: the others are found.
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", self.nodes[1].port, self.nodes[2].port)
     }
 }

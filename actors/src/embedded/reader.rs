@@ -110,11 +110,12 @@ impl Reader {
         limit: usize,
     ) -> rusqlite::Result<Page> {
         let now = self.clock.now();
-        let mut oldest = room.oldest.max((room.head + 1).saturating_sub(self.config.kept()));
+        let mut recent = room.oldest.max((room.head + 1).saturating_sub(self.config.kept()));
         if let Some(first) = rows::first(db, room.id)? {
             let expired = self.config.expired_at(now);
-            oldest = oldest.max(rows::first_unexpired(db, room.id, first, room.head, expired)?);
+            recent = recent.max(rows::first_unexpired(db, room.id, first, room.head, expired)?);
         }
+        let oldest = if self.config.archived.contains(name) { room.oldest } else { recent };
         let span = span(range, oldest, room.head);
         let forward = matches!(range, Range::After(_));
         let mut select = db.prepare_cached(if forward {
@@ -147,6 +148,6 @@ impl Reader {
             records.reverse();
         }
         let has_more = (records.len() as u64) < span_len(&span);
-        Ok(Page { head: room.position(), oldest, records, has_more })
+        Ok(Page { head: room.position(), oldest, recent, records, has_more })
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Room {
     pub oldest: u64,
     /// When the newest message was taken; later ones are not taken earlier.
     pub at: u64,
+    /// Whether its messages are kept for good; [`load`] does not say.
+    pub archived: bool,
 }
 
 impl Room {
@@ -44,6 +46,9 @@ impl Room {
     /// Up to which offset to delete now for the bound in number. Some more than
     /// the bound are let stand, so that not every append has to delete.
     pub(super) fn overdue(&self, config: &HistoryConfig) -> Option<u64> {
+        if self.archived {
+            return None;
+        }
         let kept = config.kept();
         let stored = (self.head + 1).saturating_sub(self.oldest);
         let due = stored > kept.saturating_add((kept / 10).max(64));
@@ -81,13 +86,14 @@ impl Rooms {
         now: u64,
     ) -> Result<Option<&mut Room>> {
         if !self.cache.contains_key(name) {
-            let room = match load(db, name)? {
+            let mut room = match load(db, name)? {
                 Some(room) => room,
                 None => match self.make(db, config, name, now)? {
                     Some(room) => room,
                     None => return Ok(None),
                 },
             };
+            room.archived = config.archived.contains(name);
             self.cache.insert(name.clone(), room);
         }
         Ok(self.cache.get_mut(name))
@@ -115,7 +121,7 @@ impl Rooms {
         ))?;
         let id = db.last_insert_rowid();
         self.count = self.count.map(|n| n + 1);
-        Ok(Some(Room { id, epoch, head: 0, oldest: 1, at: 0 }))
+        Ok(Some(Room { id, epoch, head: 0, oldest: 1, at: 0, archived: false }))
     }
 
     fn count(&mut self, db: &Connection) -> Result<usize> {
@@ -127,7 +133,7 @@ impl Rooms {
     }
 
     /// Removes one room that is idle and whose messages are all expired. Looks at
-    /// a few; those that turn out to be in use go to the end of the list.
+    /// a few; those that turn out to be in use, or archived, go to the end of the list.
     fn make_space(&mut self, db: &Connection, config: &HistoryConfig, now: u64) -> Result<bool> {
         let idle_at = config.idle_at(now);
         let candidates = db
@@ -140,6 +146,10 @@ impl Rooms {
             .collect::<Result<Vec<_>>>()?;
         for (id, name) in candidates {
             match rows::last(db, id)? {
+                Some(_) if is_archived(config, &name) => {
+                    db.prepare_cached("UPDATE rooms SET touched = ?2 WHERE id = ?1")?
+                        .execute((id, now.cast_signed()))?;
+                }
                 Some((_, at)) if at > idle_at => {
                     db.prepare_cached("UPDATE rooms SET touched = ?2 WHERE id = ?1")?
                         .execute((id, at.cast_signed()))?;
@@ -197,6 +207,12 @@ fn free_id(db: &Connection) -> Result<i64> {
     }
 }
 
+/// Whether a room by its name in the file is kept for good.
+pub(super) fn is_archived(config: &HistoryConfig, name: &str) -> bool {
+    !config.archived.is_empty()
+        && RoomName::new(name).is_ok_and(|room| config.archived.contains(&room))
+}
+
 /// Reads a room's state.
 pub(super) fn load(db: &Connection, name: &RoomName) -> Result<Option<Room>> {
     let row = db
@@ -211,7 +227,7 @@ pub(super) fn load(db: &Connection, name: &RoomName) -> Result<Option<Room>> {
     let epoch = Epoch(epoch.cast_unsigned());
     let (head, at) = rows::last(db, id)?.unwrap_or((head.cast_unsigned(), 0));
     let oldest = rows::first(db, id)?.map_or(head + 1, |(offset, _)| offset);
-    Ok(Some(Room { id, epoch, head, oldest, at }))
+    Ok(Some(Room { id, epoch, head, oldest, at, archived: false }))
 }
 
 /// Whether the message at this place is this one: tells whether a transaction

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Result};
 
 use super::{
     keys,
-    rooms::{Rooms, SLICE},
+    rooms::{Rooms, SLICE, is_archived},
     rows,
 };
 use crate::history::HistoryConfig;
@@ -90,6 +90,9 @@ fn trim(
         }
         return Ok(0);
     };
+    if is_archived(config, &room.name) {
+        return Ok(0);
+    }
     let kept = rows::first_unexpired(db, room.id, first, head, config.expired_at(now))?;
     let oldest = kept.max((head + 1).saturating_sub(config.kept()));
     // The bound in number is the appends' work as long as it is only a little over.

@@ -20,6 +20,7 @@ use rusqlite::Connection;
 
 use super::{EmbeddedHistory, FILE_NAME, writer::Fault};
 use crate::{
+    archive::ArchivedRooms,
     clock::Clock,
     contract_tests::{
         TestBus, key, offsets, publish, publish_with, read, record, room, start, test_clock, wait,
@@ -273,6 +274,47 @@ fn a_smaller_bound_trims_the_file_in_slices() {
     let page = read(&history, "a", Range::Newest, 100);
     assert_eq!((page.oldest, page.records.len()), (5991, 10));
     eventually("the rest goes", || count(directory.path(), "messages") == 10);
+}
+
+#[test]
+fn archived_rooms_are_exempt_from_the_bounds() {
+    let directory = tempfile::tempdir().unwrap();
+    let (clock, now) = test_clock();
+    let config = HistoryConfig {
+        max_messages: 10,
+        ttl_ms: 1000,
+        max_rooms: 2,
+        archived: ArchivedRooms::new(&["a*"]),
+        ..HistoryConfig::default()
+    };
+    let (history, _) = open_at(directory.path(), config.clone(), clock.clone());
+    for name in ["a", "b"] {
+        let answers: Vec<_> = (0..300).map(|_| start(&history, record(name, "x"), None)).collect();
+        assert!(answers.into_iter().all(|a| a.recv().unwrap().is_ok()));
+    }
+    let first = wait(history.head(&room("a"))).unwrap();
+    now.fetch_add(10_000_000, Ordering::SeqCst);
+    // The other room goes, and makes space; the archived one never does.
+    eventually("what is not archived goes", || count(directory.path(), "messages") == 300);
+    let page = read(&history, "a", Range::After(0), 200);
+    assert_eq!((page.oldest, page.recent, page.has_more), (1, 301, true));
+    assert_eq!(offsets(&page), (1..=200).collect::<Vec<_>>());
+    assert_eq!(offsets(&read(&history, "a", Range::Before(4), 200)), [1, 2, 3]);
+    eventually("an idle room goes", || publish(&history, "c", "x").is_ok());
+    assert_eq!(publish(&history, "d", "x"), Err(StoreError::TooManyRooms));
+    wait(history.close());
+    drop(history);
+    // Nor by a restart; but without the rule it is a room as any other.
+    let (history, _) = open_at(directory.path(), config.clone(), clock.clone());
+    assert_eq!(read(&history, "a", Range::Newest, 1).oldest, 1);
+    let next = publish(&history, "a", "x").unwrap();
+    assert_eq!(next.position, Position { offset: 301, ..first });
+    wait(history.close());
+    drop(history);
+    let config = HistoryConfig { archived: ArchivedRooms::default(), ..config };
+    let (history, _) = open_at(directory.path(), config, clock);
+    assert_eq!(read(&history, "a", Range::Newest, 100).oldest, 301);
+    eventually("the rest goes", || count(directory.path(), "messages") <= 2);
 }
 
 #[test]

@@ -253,7 +253,7 @@ impl MemoryHistory {
                 records.reverse();
             }
             let has_more = (records.len() as u64) < span_len(&span);
-            Page { head: room.position(), oldest, records, has_more }
+            Page { head: room.position(), oldest, recent: oldest, records, has_more }
         })
     }
 }

@@ -41,6 +41,8 @@ pub enum Trouble {
     Full,
     /// It cannot write its data to disk, or has too few replicas, and takes no writes.
     NotDurable,
+    /// As many messages wait for the archive as may (`archive.backlog_max`).
+    ArchiveFull,
     /// It does not have a script.
     NoScript,
     /// Anything else it refuses.
@@ -49,7 +51,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unreachable,
         Self::Slow,
         Self::Forbidden,
@@ -57,6 +59,7 @@ impl Trouble {
         Self::Busy,
         Self::Full,
         Self::NotDurable,
+        Self::ArchiveFull,
         Self::NoScript,
         Self::Other,
     ];
@@ -71,6 +74,7 @@ impl Trouble {
             Self::Busy => "busy",
             Self::Full => "full",
             Self::NotDurable => "not_durable",
+            Self::ArchiveFull => "archive_full",
             Self::NoScript => "no_script",
             Self::Other => "other",
         }
@@ -85,6 +89,7 @@ impl Trouble {
             (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => Self::ReadOnly,
             (ErrorKind::Server(ServerErrorKind::NoScript), _) => Self::NoScript,
             (_, "OOM") => Self::Full,
+            (_, "ARCHIVEFULL") => Self::ArchiveFull,
             (_, "MISCONF" | "NOREPLICAS") => Self::NotDurable,
             (
                 ErrorKind::Server(
@@ -106,7 +111,7 @@ impl Trouble {
 
     /// Whether it usually passes without anybody doing something.
     pub fn passes(self) -> bool {
-        !matches!(self, Self::Full | Self::Forbidden | Self::Other)
+        !matches!(self, Self::Full | Self::ArchiveFull | Self::Forbidden | Self::Other)
     }
 }
 

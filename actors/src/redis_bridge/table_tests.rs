@@ -39,7 +39,7 @@ fn head(epoch: Epoch, offset: u64) -> Head {
 fn page(epoch: Epoch, oldest: u64, offsets: std::ops::RangeInclusive<u64>, newest: u64) -> Page {
     let has_more = *offsets.end() < newest;
     let records = offsets.map(|o| record(epoch, o)).collect();
-    Page { head: at(epoch, newest), oldest, records, has_more }
+    Page { head: at(epoch, newest), oldest, recent: oldest, records, has_more }
 }
 
 fn offsets(records: &[Arc<Stored>]) -> Vec<u64> {

@@ -169,6 +169,6 @@ async fn personal_base(
         return Ok(Base::At(head));
     }
     let page = shared.history.read(room, Range::After(told), 1).await?;
-    let offset = told.max(page.oldest.saturating_sub(1));
+    let offset = told.max(page.recent.saturating_sub(1));
     Ok(Base::At(Position { epoch: page.head.epoch, offset }))
 }

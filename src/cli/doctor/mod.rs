@@ -1,6 +1,7 @@
 //! The verb `doctor`: looks at the configuration, the machine and what surrounds a node, and says what
 //! is wrong and how to mend it.
 
+mod archive;
 mod edge;
 mod machine;
 mod redis;
@@ -84,6 +85,7 @@ async fn look_around(wanted: &DoctorArguments, config: &Config) -> Result<Vec<Fi
     let mut findings = vec![machine::port(config).await];
     findings.extend(machine::history(config));
     findings.extend(redis::examine(config).await);
+    findings.extend(archive::examine(config).await);
     let trust = wanted.ca.clone().map_or(Trust::Public, Trust::Authority);
     let probe = Probe::new(&trust, TIMEOUT)?;
     if let Some(url) = &wanted.url {

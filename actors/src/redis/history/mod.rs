@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use self::queue::{Pending, Queue};
 use super::{LinkError, RedisLink, Script, keys::RoomKeys};
 use crate::{
+    archive::Backlog,
     clock::Clock,
     history::{HistoryConfig, StoreObserver, Unreadable, new_epoch, span, span_len},
     ports::{Append, Bus, History, Page, PortFuture, Range, StoreError},
@@ -85,6 +86,8 @@ struct Inner {
     clock: Option<Clock>,
     bus: Arc<dyn Bus>,
     observer: Arc<dyn StoreObserver>,
+    /// What waits for the archive; none: nothing is archived.
+    backlog: Option<Backlog>,
     queue: Queue,
     reads: Semaphore,
     unreadable: Unreadable,
@@ -99,7 +102,19 @@ impl RedisHistory {
         bus: Arc<dyn Bus>,
         observer: Arc<dyn StoreObserver>,
     ) -> Self {
-        Self::make(link, config, waiting, bus, observer, None)
+        Self::make(link, config, waiting, bus, observer, None, None)
+    }
+
+    /// The same with rooms whose messages are put into the backlog of an archive too.
+    pub fn archived(
+        link: RedisLink,
+        config: HistoryConfig,
+        waiting: Waiting,
+        bus: Arc<dyn Bus>,
+        observer: Arc<dyn StoreObserver>,
+        backlog: Backlog,
+    ) -> Self {
+        Self::make(link, config, waiting, bus, observer, None, Some(backlog))
     }
 
     fn make(
@@ -109,11 +124,23 @@ impl RedisHistory {
         bus: Arc<dyn Bus>,
         observer: Arc<dyn StoreObserver>,
         clock: Option<Clock>,
+        backlog: Option<Backlog>,
     ) -> Self {
         let queue = Queue::new(config.queue_max_messages, config.queue_max_bytes);
         let reads = Semaphore::new(MAX_READS);
         let unreadable = Unreadable::new(observer.clone());
-        let inner = Inner { link, config, waiting, clock, bus, observer, queue, reads, unreadable };
+        let inner = Inner {
+            link,
+            config,
+            waiting,
+            clock,
+            bus,
+            observer,
+            backlog,
+            queue,
+            reads,
+            unreadable,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -126,7 +153,7 @@ impl RedisHistory {
         clock: Clock,
     ) -> Self {
         let observer = Arc::new(crate::history::NoObserver);
-        Self::make(link, config, Waiting::default(), bus, observer, Some(clock))
+        Self::make(link, config, Waiting::default(), bus, observer, Some(clock), None)
     }
 
     /// What stands for a record that was heard and cannot be read.
@@ -212,7 +239,7 @@ impl Inner {
             records.reverse();
         }
         let has_more = (records.len() as u64) < span_len(&span(range, oldest, head.offset));
-        Ok(Page { head, oldest, records, has_more })
+        Ok(Page { head, oldest, recent: oldest, records, has_more })
     }
 }
 

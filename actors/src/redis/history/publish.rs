@@ -20,6 +20,7 @@ use super::{
     replies::{self, Outcome},
 };
 use crate::{
+    archive::Slip,
     history::KEY_TTL_MS,
     ports::{Appended, StoreError},
     redis::{LinkError, Replicas, keys::RoomKeys, link::Backoff},
@@ -35,6 +36,8 @@ struct Request {
     channel: String,
     /// The age of its key in milliseconds, its id, its bytes.
     items: Vec<(u64, MessageId, Bytes)>,
+    /// Of an archived room: where its messages wait for the archive.
+    slip: Option<Slip>,
 }
 
 /// What became of a batch.
@@ -49,6 +52,7 @@ impl Inner {
     /// Stores what waits for a room until nothing does.
     pub(super) async fn drive(self: Arc<Self>, room: RoomName) {
         let keys = RoomKeys::new(self.link.prefix(), &room);
+        let slip = self.backlog.as_ref().and_then(|backlog| backlog.slip(&room, &keys.state()));
         let mut last_failure = String::new();
         let mut backoff = Backoff::new(MAX_PAUSE);
         while let Some(batch) = self.queue.take(&room) {
@@ -57,7 +61,7 @@ impl Inner {
                 continue;
             }
             let began = Instant::now();
-            let request = self.request(&keys, &batch);
+            let request = self.request(&keys, &batch, slip.clone());
             match self.send(request).await {
                 Attempt::Done(outcomes) => {
                     // The next failure is another one: what comes is not late by this.
@@ -80,7 +84,7 @@ impl Inner {
     }
 
     /// The script's keys and what it is told of each record.
-    fn request(&self, keys: &RoomKeys, batch: &[Pending]) -> Request {
+    fn request(&self, keys: &RoomKeys, batch: &[Pending], slip: Option<Slip>) -> Request {
         // A publish is sent again for as long as it may wait; twice that is enough
         // for a copy of it that Redis reads late.
         let own_key_ms = 2 * self.waiting.timeout.as_millis() as u64 + 30_000;
@@ -93,15 +97,25 @@ impl Inner {
             let age = if pending.key.is_some() { KEY_TTL_MS } else { own_key_ms };
             (age, pending.record.id, pending.bytes.clone())
         });
-        Request { channel: keys.channel(), names, items: items.collect() }
+        let items = items.collect();
+        names.extend(slip.as_ref().map(|slip| slip.key.clone()));
+        Request { channel: keys.channel(), names, items, slip }
     }
 
     async fn send(&self, request: Request) -> Attempt {
+        if let (Some(backlog), Some(slip)) = (&self.backlog, &request.slip)
+            && let Err(e) = backlog.announce(slip).await
+        {
+            return Attempt::Again(e.to_string());
+        }
         let arguments = |cmd: &mut redis::Cmd| {
             self.bounds(cmd);
             cmd.arg(self.link.publish_command()).arg(&request.channel);
             for (age, id, bytes) in &request.items {
                 cmd.arg(age).arg(id.0.simple().to_string()).arg(bytes.as_ref());
+            }
+            if let Some(slip) = &request.slip {
+                cmd.arg(slip.room.as_str()).arg(slip.max);
             }
         };
         let wanted = self.waiting.min_replicas;
@@ -122,6 +136,9 @@ impl Inner {
             }
             Err(e) => return Attempt::Again(e.to_string()),
         };
+        if let (Some(backlog), Some(slip)) = (&self.backlog, &request.slip) {
+            backlog.stored(slip);
+        }
         match replies::publish(&answer, request.items.len()) {
             Ok((epoch, outcomes)) => Attempt::Done(
                 outcomes

@@ -4,6 +4,8 @@
 -- ARGV  1 the time in ms, 0: that of Redis   2 most records   3 their age in ms
 --       4 an epoch, if the room begins now   5 PUBLISH or SPUBLISH   6 the channel
 --       then for each record: the age of its key in ms, its id, its bytes
+--       of an archived room in addition, KEYS: last the archive's backlog,
+--       ARGV: last the room's name, most entries of the backlog
 -- Gives the epoch, and for each record its offset, or what its key was used for:
 -- "<when> <epoch> <offset> <id>".
 
@@ -28,6 +30,10 @@ local function length(n)
   return out .. string.char(n)
 end
 
+local count = math.floor((#ARGV - 6) / 3)
+local archive = KEYS[3 + count]
+local room, most = ARGV[#ARGV - 1], tonumber(ARGV[#ARGV])
+
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'at', 'kept')
 local epoch, head = state[1], tonumber(state[2] or 0)
 local at, kept = tonumber(state[3] or 0), tonumber(state[4] or 0)
@@ -39,7 +45,7 @@ end
 
 local first, last = head + 1, nil
 local reply, envelope = { epoch }, {}
-for i = 1, #KEYS - 2 do
+for i = 1, count do
   local key, age = KEYS[2 + i], tonumber(ARGV[4 + 3 * i])
   local id, bytes = ARGV[5 + 3 * i], ARGV[6 + 3 * i]
   local used = redis.call('GET', key)
@@ -48,9 +54,16 @@ for i = 1, #KEYS - 2 do
     redis.call('PEXPIRE', key, age)
     reply[1 + i] = used
   else
+    if archive and not last and redis.call('XLEN', archive) >= most then
+      -- Nothing is written yet but ages of keys.
+      return redis.error_reply('ARCHIVEFULL ' .. most .. ' messages wait for the archive')
+    end
     head, last = head + 1, id
     at = math.max(at, now)
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', max, decimal(head) .. '-0', 't', decimal(at), 'r', bytes)
+    if archive then
+      redis.call('XADD', archive, '*', 'room', room, 'e', epoch, 'o', decimal(head), 't', decimal(at), 'r', bytes)
+    end
     local value = decimal(at) .. ' ' .. epoch .. ' ' .. decimal(head) .. ' ' .. id
     redis.call('SET', key, value, 'PX', age)
     reply[1 + i] = head
@@ -63,9 +76,14 @@ end
 
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'head', decimal(head), 'at', decimal(at), 'last', last)
 
--- A room that is used no more goes by itself, not before its keys.
+-- A room that is used no more goes by itself, not before its keys. Where an archived
+-- one stands stays known, which `kept` below zero says.
 local idle = math.max(ttl, 600000)
-if math.abs(now - kept) >= idle / 8 then
+if archive and (kept >= 0 or math.abs(now + kept) >= idle / 8) then
+  redis.call('HSET', KEYS[1], 'kept', decimal(-now))
+  redis.call('PERSIST', KEYS[1])
+  redis.call('PEXPIRE', KEYS[2], decimal(idle * 1.25))
+elseif not archive and math.abs(now - kept) >= idle / 8 then
   redis.call('HSET', KEYS[1], 'kept', decimal(now))
   redis.call('PEXPIRE', KEYS[1], decimal(idle * 1.25))
   redis.call('PEXPIRE', KEYS[2], decimal(idle * 1.25))
