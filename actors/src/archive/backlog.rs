@@ -307,6 +307,10 @@ fn text(value: &Value) -> Option<&str> {
 }
 
 #[cfg(test)]
+#[path = "backlog_tests.rs"]
+mod on_redis;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

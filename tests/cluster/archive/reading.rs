@@ -46,7 +46,7 @@ fn history_goes_on_where_redis_ends() {
         let event = ann.expect("its own copy", |e| e["offset"].is_u64() && e["type"] != "ack");
         sent.insert(event["offset"].as_u64().unwrap(), event);
     }
-    drained(hub);
+    drained(&redis);
     trimmed(&redis);
     let same = |message: &Value, offset: u64| {
         let told = &sent[&offset];
@@ -56,19 +56,18 @@ fn history_goes_on_where_redis_ends() {
     };
 
     // Upwards over HTTP, from another node.
-    let (mut after, mut epoch) = (0, Value::Null);
-    loop {
+    let mut after = 0;
+    let epoch = loop {
         let page = page(other, "r", &format!("after={after}&limit=90"));
         for message in page["messages"].as_array().unwrap() {
             after += 1;
             assert_eq!(message["offset"], after);
             same(message, after);
         }
-        epoch = page["epoch"].clone();
         if page["hasMore"] == false {
-            break;
+            break page["epoch"].clone();
         }
-    }
+    };
     assert_eq!(after, ALL);
     // Downwards over the wire.
     let (mut ben, mut before) = (other.member("ben", "r"), ALL + 1);
@@ -138,7 +137,7 @@ fn a_hole_is_a_hole_and_not_an_outage() {
     let fleet = Fleet::start(1, &redis.url(), &settings(&url, &[small]));
     let hub = &fleet.hubs[0];
     publish(hub, 400);
-    drained(hub);
+    drained(&redis);
     let first = database.sql("SELECT min(room_offset), max(room_offset) FROM hubbub_messages");
     assert_eq!(first, "51|450");
     assert_eq!(offsets(&page(hub, "r", "after=0&limit=2")), [51, 52]);
@@ -171,7 +170,7 @@ fn a_room_that_nobody_used_for_long_has_its_history() {
     for n in 1..=5 {
         assert_eq!(post(n)["offset"], n);
     }
-    drained(hub);
+    drained(&redis);
     // As after a day: the stream is gone, and where the room stands is not.
     assert!(redis.command(&["PTTL", "hubbub:{r}:state"]).starts_with(":-1"));
     assert!(!redis.command(&["PTTL", "hubbub:{r}:log"]).starts_with(":-1"));
@@ -193,7 +192,7 @@ fn direct_messages_are_archived_where_they_are_named_and_told_within_the_retenti
         ann.ok(json!({"type": "direct", "userId": "ben", "content": format!("d{n}")}));
     }
     ann.ok(json!({"type": "direct", "userId": "cid", "content": "not kept"}));
-    drained(hub);
+    drained(&redis);
     let rooms = "SELECT room, kind, count(*) FROM hubbub_messages GROUP BY 1, 2";
     assert_eq!(database.sql(rooms), "user:ben|direct|300");
     let mut ben = hub.ws("ben");
