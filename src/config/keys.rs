@@ -125,13 +125,13 @@ pub fn is_section(name: &str) -> bool {
 }
 
 /// The known key that looks most like `path`: by edit distance, where the right name in the wrong
-/// section counts as one edit.
+/// section counts as one edit; of two that look alike, the one in the section that was named.
 pub fn nearest(path: &str) -> &'static Key {
-    let leaf = path.rsplit('.').next().unwrap_or(path);
+    let (section, leaf) = path.rsplit_once('.').unwrap_or(("", path));
     let distance = |key: &Key| {
         let whole = strsim::damerau_levenshtein(path, &key.path());
         let moved = strsim::damerau_levenshtein(leaf, key.name) + 1;
-        whole.min(moved)
+        (whole.min(moved), key.section != section)
     };
     let first = &super::KEYS[0];
     super::KEYS
