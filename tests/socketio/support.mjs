@@ -32,7 +32,7 @@ export class Hub extends HubProcess {
 
   async close() {
     open.delete(this);
-    await super.close([SECRET]);
+    await super.close();
   }
 
   /** The value of a metric, with its labels as they stand or summed; 0 if it is not there. */
