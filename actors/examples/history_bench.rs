@@ -68,6 +68,7 @@ fn run(history: &EmbeddedHistory, run: &Run, seconds: f64) -> Result<(), HubErro
                 username: None,
                 timestamp: Timestamp(1_700_000_000_000),
                 body: Body::Message { content: content.clone(), data: None },
+                trace: None,
             };
             let user = Some(user.clone());
             let key = run.keyed.then(|| IdempotencyKey { user, key: id.to_string().into() });

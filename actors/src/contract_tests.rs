@@ -168,6 +168,7 @@ pub(crate) fn record(name: &str, content: &str) -> Record {
         username: None,
         timestamp: Timestamp(START),
         body: Body::Message { content: content.into(), data: None },
+        trace: None,
     }
 }
 

@@ -18,6 +18,7 @@
 //! | [`outbound`], [`frame`] | what waits to go out |
 //! | [`formats`] | the wires and vocabularies that sessions speak |
 //! | [`messages`] | what actors tell each other |
+//! | [`spans`] | the way of a message that somebody follows |
 //! | [`shared`], [`system`] | what all share, and the one place that wires them |
 
 pub mod archive;
@@ -51,4 +52,5 @@ pub mod session;
 mod session_contract_tests;
 pub mod session_store;
 pub mod shared;
+pub mod spans;
 pub mod system;

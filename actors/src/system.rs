@@ -16,6 +16,7 @@ use hubbub_protocol::{
     id::{MessageId, RoomName, UserId},
     position::Position,
     record::{Body, Record},
+    traceparent::TraceParent,
     wire::Format,
 };
 use parking_lot::RwLock;
@@ -44,6 +45,7 @@ use crate::{
     session::{SessionHandle, WorkerLink},
     session_store::SessionStore,
     shared::{Authenticator, Bans, RoomPolicy, Settings, Shared, TrackerLink},
+    spans::{self, OpenSpan, SpanKind},
 };
 
 /// What a hub is made of.
@@ -198,6 +200,38 @@ impl Hub {
         body: Body,
         key: Option<Box<str>>,
     ) -> Result<Appended, HubError> {
+        self.publish_followed(room, user, body, key, None).await
+    }
+
+    /// The same for somebody who perhaps follows the message: with a trace that is
+    /// sampled every node that takes part records its steps.
+    pub async fn publish_followed(
+        &self,
+        room: RoomName,
+        user: Option<UserId>,
+        body: Body,
+        key: Option<Box<str>>,
+        trace: Option<TraceParent>,
+    ) -> Result<Appended, HubError> {
+        let trace = trace.filter(TraceParent::is_sampled);
+        let begin = |trace: &TraceParent| spans::begin(trace, "publish", SpanKind::Server);
+        let mut span = trace.as_ref().and_then(begin).map(OpenSpan::remote_parent);
+        let trace = span.as_ref().map(|span| span.context).or(trace);
+        let result = self.append(room, user, body, key, trace).await;
+        if let (Some(span), Err(e)) = (&mut span, &result) {
+            span.failed(e.message.to_string());
+        }
+        result
+    }
+
+    async fn append(
+        &self,
+        room: RoomName,
+        user: Option<UserId>,
+        body: Body,
+        key: Option<Box<str>>,
+        trace: Option<TraceParent>,
+    ) -> Result<Appended, HubError> {
         if self.shared.relay.is_congested() {
             return Err(HubError::unavailable("the hub is behind with deliveries; try again"));
         }
@@ -211,9 +245,14 @@ impl Hub {
             username: None,
             timestamp: self.shared.clock.timestamp(),
             body,
+            trace: trace.map(Box::new),
         };
+        let span = spans::store(&record);
         let (tell, told) = oneshot::channel();
         let done = Box::new(move |result| {
+            if let Some(mut span) = span {
+                span.stored(&result);
+            }
             // Whoever asked may have gone; the record stays.
             let _ = tell.send(result);
         });

@@ -10,6 +10,7 @@
 //! | [`position`] | epoch and offset: where a room's history stands |
 //! | [`record`] | what is stored of a message |
 //! | [`timestamp`] | milliseconds since 1970 and their RFC 3339 form |
+//! | [`traceparent`] | the trace of a message that somebody follows |
 //! | [`pattern`] | room patterns of a token (`*`, `?`) |
 //! | [`event`] | what clients ask and what the hub tells, one file per event |
 //! | [`wire`] | how events become frames |
@@ -29,5 +30,6 @@ pub mod position;
 pub mod record;
 pub mod recovery;
 pub mod timestamp;
+pub mod traceparent;
 pub mod vocabulary;
 pub mod wire;

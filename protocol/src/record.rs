@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::id::{MessageId, RoomName, UserId};
 use crate::position::Position;
 use crate::timestamp::Timestamp;
+use crate::traceparent::TraceParent;
 
 /// What a durable publish carries, by kind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,6 +73,9 @@ pub struct Record {
     pub timestamp: Timestamp,
     /// What it says.
     pub body: Body,
+    /// The trace to which it belongs, if it is sampled. Nodes tell it to each other;
+    /// the embedded store does not keep it.
+    pub trace: Option<Box<TraceParent>>,
 }
 
 /// Name of the event that stands for a stored record which cannot be read.
@@ -169,6 +173,7 @@ impl Record {
             username: p.username.map(|n| n.as_ref().into()),
             timestamp: Timestamp(p.ts),
             body: p.body.into_owned(),
+            trace: None,
         })
     }
 }
@@ -208,6 +213,7 @@ mod tests {
                 username: Some("Ann \"A\"".into()),
                 timestamp: Timestamp(1_700_000_000_123),
                 body,
+                trace: None,
             };
             let bytes = record.to_payload().unwrap();
             let back = Record::from_payload(record.room.clone(), &bytes).unwrap();

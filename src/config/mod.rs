@@ -31,7 +31,7 @@ mod tests;
 pub use problem::{Origin, Problem, Problems, Warning};
 pub use sections::{
     Archive, Auth, Cluster, Dev, History, Json, KEYS, Limits, Log, Node, Presence, Receipts, Rooms,
-    Server, Session, Socketio,
+    Server, Session, Socketio, Tracing,
 };
 pub use values::{
     HIDDEN, HistoryStore, LogFormat, RoomPolicy, Secret, ServiceUrl, WhenFull, parse_network,
@@ -65,6 +65,7 @@ pub struct Config {
     pub socketio: Socketio,
     pub json: Json,
     pub log: Log,
+    pub tracing: Tracing,
     pub dev: Dev,
 }
 

@@ -278,6 +278,12 @@ sections! {
         repeat_per_second: u32 = 20, Kind::limit(MANY);
     }
 
+    /// Section `tracing`: the way of a message that somebody follows.
+    Tracing in "tracing" {
+        /// Where spans go (OTLP over HTTP, protobuf), with the path; none: nowhere.
+        otlp_url: Option<ServiceUrl> = None, Kind::Url;
+    }
+
     /// Section `dev`: for tests only.
     Dev in "dev" {
         /// Opens the entries that make parts of the node fail on purpose.

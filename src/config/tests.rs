@@ -100,6 +100,7 @@ fn the_struct_has_every_key_and_no_other() {
         (Some(Secret::random()), Some(Secret::random()));
     (config.auth.issuer, config.auth.audience) = (Some(String::new()), Some(String::new()));
     (config.rooms.webhook_url, config.cluster.redis_url) = (Some(url.clone()), Some(url));
+    config.tracing.otlp_url = Some(ServiceUrl::new("http://h"));
     config.cluster.tls_ca = Some("ca.pem".into());
     config.archive.tls_ca = Some("ca.pem".into());
     config.archive.url = config.cluster.redis_url.clone();
@@ -282,6 +283,20 @@ fn keys_that_need_each_other_are_checked() {
     }
     let keys = "[auth]\njwt_secret = \"0123456789abcdef0123456789abcdef\"\njwks_file = \"tests/keys/jwks.json\"";
     assert!(problems(keys, &[])[0].contains("auth.jwt_secret, auth.jwks_file"));
+}
+
+#[test]
+fn spans_need_a_build_that_sends_them() {
+    let url = |url: &str| problems(&format!("[tracing]\notlp_url = \"{url}\""), &[]);
+    let found = url("http://h:4318/v1/traces");
+    if cfg!(feature = "otlp") {
+        assert_eq!(found, [""; 0]);
+        assert!(url("http://h")[0].contains("no path"));
+        assert!(url("http://u:p@h/v1/traces")[0].contains("OTEL_EXPORTER_OTLP_HEADERS"));
+        assert!(url("grpc://h/v1/traces")[0].contains("http://"));
+    } else {
+        assert!(found[0].contains("--features otlp"), "{found:?}");
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(super) fn validate(config: &Config) -> (Vec<Problem>, Vec<Warning>) {
     queues(config, &mut found);
     stores(config, &mut found);
     archive::archive(config, &mut found);
+    tracing(config, &mut found);
     (found.problems, found.warnings)
 }
 
@@ -266,6 +267,23 @@ fn rooms(config: &Config, found: &mut Findings) {
             found.warning("rooms.webhook_url", "it is not asked unless rooms.policy = \"webhook\"");
         }
         _ => {}
+    }
+}
+
+fn tracing(config: &Config, found: &mut Findings) {
+    let Some(url) = &config.tracing.otlp_url else { return };
+    let key = "tracing.otlp_url";
+    if !cfg!(feature = "otlp") {
+        let why = "this hub cannot send spans; build it with `cargo build --features otlp`";
+        return found.problem(key, why);
+    }
+    found.url(key, Some(url), &["http", "https"]);
+    let rest = url.expose().split_once("://").map_or("", |(_, rest)| rest);
+    if rest.contains('@') {
+        let why = "user and password are not sent; put a header into OTEL_EXPORTER_OTLP_HEADERS";
+        found.problem(key, why);
+    } else if !rest.contains('/') {
+        found.problem(key, "it has no path; collectors take spans at `/v1/traces`");
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `state` | what handlers share; the API key |
 //! | `gate` | what every request passes: CORS, headers, one shape of errors |
 //! | `body`, `params` | what requests bring, read strictly |
+//! | `followed` | whether somebody follows a message |
 //! | `publish`, `rooms`, `users`, `nodes` | the API |
 //! | `receipts` | who has got a message |
 //! | `sessions`, `trace` | what operators ask |
@@ -28,6 +29,7 @@ mod body;
 mod connection;
 mod dev;
 mod error;
+mod followed;
 mod gate;
 mod metrics;
 mod nodes;

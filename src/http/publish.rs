@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::{
     body::{FromObject, Object, Strict},
     error::{ApiError, KeyRefusals},
+    followed::Followed,
     params::{RoomPath, UserPath, check_open},
     state::{ApiKey, HttpState},
 };
@@ -99,6 +100,7 @@ async fn publish(
     room: RoomName,
     body: Publish,
     direct: bool,
+    trace: Followed,
 ) -> Result<HttpResponse, ApiError> {
     let Publish { content, data, event, user_id, key } = body;
     let body = match (event, content) {
@@ -108,7 +110,7 @@ async fn publish(
             if direct { Body::Direct { content, data } } else { Body::Message { content, data } }
         }
     };
-    let appended = state.hub.publish(room, user_id, body, key).await?;
+    let appended = state.hub.publish_followed(room, user_id, body, key, trace.0).await?;
     Ok(HttpResponse::Accepted().json(Published {
         id: appended.id.to_string(),
         epoch: appended.position.epoch.to_string(),
@@ -122,7 +124,11 @@ async fn publish(
 /// it is durable.
 #[utoipa::path(
     post, path = "/api/rooms/{room}/messages", tag = "publish",
-    params(("room" = String, Path, description = "Name of the room, percent-encoded")),
+    params(
+        ("room" = String, Path, description = "Name of the room, percent-encoded"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context; if sampled, the \
+            way of the message is recorded"),
+    ),
     request_body = Publish,
     responses((status = 202, description = "Stored", body = Published), KeyRefusals),
     security(("api_key" = []))
@@ -131,9 +137,10 @@ pub async fn to_room(
     _: ApiKey,
     state: web::Data<HttpState>,
     room: RoomPath,
+    trace: Followed,
     body: Strict<Publish>,
 ) -> Result<HttpResponse, ApiError> {
-    publish(&state, room.open()?, body.0, false).await
+    publish(&state, room.open()?, body.0, false, trace).await
 }
 
 /// Write to a user
@@ -142,7 +149,11 @@ pub async fn to_room(
 /// it to every session of the user; it stays in the history of the user's personal room.
 #[utoipa::path(
     post, path = "/api/users/{user}/messages", tag = "publish",
-    params(("user" = String, Path, description = "User id, percent-encoded")),
+    params(
+        ("user" = String, Path, description = "User id, percent-encoded"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context; if sampled, the \
+            way of the message is recorded"),
+    ),
     request_body = Publish,
     responses((status = 202, description = "Stored", body = Published), KeyRefusals),
     security(("api_key" = []))
@@ -151,9 +162,10 @@ pub async fn to_user(
     _: ApiKey,
     state: web::Data<HttpState>,
     user: UserPath,
+    trace: Followed,
     body: Strict<Publish>,
 ) -> Result<HttpResponse, ApiError> {
-    publish(&state, RoomName::personal(&user.0), body.0, true).await
+    publish(&state, RoomName::personal(&user.0), body.0, true, trace).await
 }
 
 /// A notification.
@@ -280,6 +292,8 @@ impl FromObject for Message {
 /// The short form of `POST /api/rooms/{room}/messages`. Answered after the message is durable.
 #[utoipa::path(
     post, path = "/api/message", tag = "publish",
+    params(("traceparent" = Option<String>, Header, description = "W3C Trace Context; if sampled, the \
+        way of the message is recorded")),
     request_body = Message,
     responses((status = 200, description = "Stored", body = Sent), KeyRefusals),
     security(("api_key" = []))
@@ -287,11 +301,12 @@ impl FromObject for Message {
 pub async fn message(
     _: ApiKey,
     state: web::Data<HttpState>,
+    trace: Followed,
     body: Strict<Message>,
 ) -> Result<HttpResponse, ApiError> {
     let Message { room_id, text, user_id } = body.0;
     check_open(&room_id)?;
     let body = Body::Message { content: text, data: None };
-    state.hub.publish(room_id, user_id, body, None).await?;
+    state.hub.publish_followed(room_id, user_id, body, None, trace.0).await?;
     Ok(HttpResponse::Ok().json(Sent { sent: true }))
 }

@@ -24,7 +24,7 @@ use crate::{
     auth::Verifier,
     config::{Config, Secret, tls},
     http, socketio,
-    telemetry::logging,
+    telemetry::{logging, spans::Spans},
     transport::{
         Transport,
         adopt::Doormen,
@@ -60,6 +60,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
     let dev_secret = config.development().then(Secret::random);
     let verifier = Verifier::from_config(&config.auth, dev_secret.as_ref())
         .map_err(|e| format!("auth: {e}"))?;
+    let spans = Spans::start(&config)?;
     let fleet = fleet::start(&config, &registry)?;
     let relay = Arc::new(Relay::default());
     let stores = wiring::stores(&config, fleet.as_ref(), &relay, &metrics)?;
@@ -113,6 +114,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
         std::process::exit(130);
     });
     drain(&config, &hub, &handle).await;
+    spans.close().await;
     reporter.abort();
     refused.map_or(Ok(()), Err)
 }

@@ -1,3 +1,6 @@
 //! What operators see of a running node.
 
 pub mod logging;
+#[cfg(feature = "otlp")]
+mod otlp;
+pub mod spans;

@@ -6,8 +6,10 @@ mod support;
 
 mod archive;
 mod away;
+mod canary;
 mod emitter;
 mod faults;
+mod frozen;
 mod load;
 mod order;
 mod receipts;

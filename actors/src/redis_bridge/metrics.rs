@@ -1,5 +1,6 @@
 //! What the bridge counts.
 
+use hubbub_protocol::cluster::Skipped;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     exponential_buckets,
@@ -23,6 +24,7 @@ pub struct BridgeMetrics {
     pub repaired: IntCounter,
     pub resets: IntCounterVec,
     pub undecodable: IntCounter,
+    pub unknown: IntCounterVec,
     pub emitted: IntCounterVec,
 }
 
@@ -92,6 +94,12 @@ impl BridgeMetrics {
                 "hubbub_cluster_undecodable_total",
                 "Envelopes that this release could not read",
             )?,
+            unknown: by(
+                "hubbub_cluster_unknown_total",
+                "What nodes of a later release told and this one skipped",
+                "what",
+                &["field", "kind"],
+            )?,
             emitted: by(
                 "hubbub_emitter_events_total",
                 "Events of other programs heard from Redis, by what became of them",
@@ -99,6 +107,17 @@ impl BridgeMetrics {
                 &["told", "ignored", "refused"],
             )?,
         })
+    }
+}
+
+impl BridgeMetrics {
+    /// Counts what was skipped.
+    pub(super) fn skipped(&self, Skipped { fields, kinds }: Skipped) {
+        for (what, count) in [("field", fields), ("kind", kinds)] {
+            if count > 0 {
+                self.unknown.with_label_values(&[what]).inc_by(count);
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use std::{
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use bytes::Bytes;
 use hubbub_protocol::{
-    cluster::{ClusterBroadcast, Envelope, Scope, decode_envelope, decode_record},
+    cluster::{ClusterBroadcast, Envelope, Scope, Skipped, read_envelope, read_record},
     id::RoomName,
     position::{Epoch, Position},
     record::Stored,
@@ -219,12 +219,18 @@ impl RedisBridge {
 
     fn heard(&mut self, room: Option<RoomName>, payload: &Bytes, ctx: &mut Context<Self>) {
         self.bus.metrics.received.inc();
-        match (decode_envelope(payload), room) {
+        let mut skipped = Skipped::default();
+        let envelope = read_envelope(payload, &mut skipped);
+        self.bus.metrics.skipped(skipped);
+        match (envelope, room) {
             (Ok(Envelope::Stored { epoch, first, records }), Some(room)) => {
                 self.heard_stored(&room, epoch, first, &records, ctx);
             }
             (Ok(Envelope::Broadcast(broadcast)), _) => self.heard_broadcast(broadcast),
-            (Ok(_), _) => self.bus.metrics.undecodable.inc(),
+            // Of a later release, and counted.
+            (Ok(Envelope::Unknown), _) => {}
+            // What is stored belongs to a room.
+            (Ok(Envelope::Stored { .. }), None) => self.bus.metrics.undecodable.inc(),
             (Err(e), room) => {
                 self.bus.metrics.undecodable.inc();
                 log::warn!(error:% = e; "a message between nodes cannot be read");
@@ -245,17 +251,19 @@ impl RedisBridge {
         ctx: &mut Context<Self>,
     ) {
         let mut decoded = Vec::with_capacity(records.len());
+        let mut skipped = Skipped::default();
         for (offset, bytes) in (first..).zip(records) {
             let position = Position { epoch, offset };
             if self.rooms.get_mut(room).is_none_or(|r| r.has(position)) {
                 continue;
             }
-            let record = decode_record(room.clone(), bytes).unwrap_or_else(|e| {
+            let record = read_record(room.clone(), bytes, &mut skipped).unwrap_or_else(|e| {
                 self.bus.metrics.undecodable.inc();
                 self.history.unreadable(room, position, &e)
             });
             decoded.push(Arc::new(Stored { position, record }));
         }
+        self.bus.metrics.skipped(skipped);
         self.take(room, decoded, ctx);
     }
 

@@ -23,6 +23,7 @@ fn record(epoch: Epoch, offset: u64) -> Arc<Stored> {
             username: None,
             timestamp: Timestamp(0),
             body: Body::Message { content: "x".into(), data: None },
+            trace: None,
         },
     })
 }

@@ -91,6 +91,11 @@ impl Tally {
         }
     }
 
+    /// How many sessions have it in their queue.
+    pub(super) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
     pub(super) fn count(self, shared: &Shared) {
         let metrics = &shared.metrics;
         metrics.deliveries.inc_by(self.delivered);

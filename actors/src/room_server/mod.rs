@@ -46,6 +46,7 @@ use crate::{
     ports::{Append, Audience, Broadcast, IdempotencyKey, Opening},
     session::SessionHandle,
     shared::Shared,
+    spans,
 };
 
 /// Messages that may wait for a room server before sessions are told `unavailable`.
@@ -371,6 +372,7 @@ impl RoomServer {
             username: session.username.clone(),
             timestamp: self.shared.clock.timestamp(),
             body,
+            trace: None,
         };
         let key = key.map(|key| IdempotencyKey { user: record.user.clone(), key });
         if format.distinguishes_sender() {
@@ -507,6 +509,7 @@ impl RoomServer {
         let shared = self.shared.clone();
         let name = self.table.name_of(&record.record.room);
         let Some(room) = self.table.room_mut(&record.record.room) else { return };
+        let span = spans::fan_out(&record, self.worker);
         let event = Event::Stored(record);
         let mut renderer = shared.renderer(&event);
         let mut tally = Tally::of(name, alone);
@@ -515,6 +518,9 @@ impl RoomServer {
                 member.cursor = offset;
                 tally.push(&mut renderer, &member.who, origin);
             }
+        }
+        if let Some(mut span) = span {
+            span.fact("hubbub.sessions", tally.delivered().into());
         }
         tally.count(&shared);
         // Clocks of nodes may differ; what seems to come from the future took no time.

@@ -33,6 +33,7 @@ fn record(position: Position) -> Arc<Stored> {
             username: None,
             timestamp: Timestamp(0),
             body: Body::Message { content: "x".into(), data: None },
+            trace: None,
         },
     })
 }

@@ -69,6 +69,7 @@ fn answer(vocabulary: &Vocabulary, request: Request) {
             username: None,
             timestamp: Timestamp(0),
             body,
+            trace: None,
         },
     });
     let published = Reply::Published {

@@ -1,7 +1,7 @@
 //! The form of a volatile event between nodes.
 
 use super::{
-    DecodeError, room,
+    DecodeError, Skipped, room,
     tlv::{self, Reader, Writer},
     user,
 };
@@ -177,6 +177,14 @@ impl Found<'_> {
 
 /// Reads what [`encode_event`] wrote; none for a kind that is not known here.
 pub fn decode_event(bytes: &[u8]) -> Result<Option<Event>, DecodeError> {
+    read_event(bytes, &mut Skipped::default())
+}
+
+/// The same, and counts what was skipped.
+pub(super) fn read_event(
+    bytes: &[u8],
+    skipped: &mut Skipped,
+) -> Result<Option<Event>, DecodeError> {
     let (&kind, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
     let mut f = Found::default();
     let mut fields = Reader(rest);
@@ -197,7 +205,10 @@ pub fn decode_event(bytes: &[u8]) -> Result<Option<Event>, DecodeError> {
             TITLE => &mut f.title,
             BODY => &mut f.body,
             AUTHOR => &mut f.author,
-            _ => continue,
+            _ => {
+                skipped.fields += 1;
+                continue;
+            }
         };
         *place = Some(value);
     }
@@ -243,6 +254,9 @@ pub fn decode_event(bytes: &[u8]) -> Result<Option<Event>, DecodeError> {
             body: tlv::text(need(f.body, "body")?, "body")?.into(),
             data: f.data()?,
         }),
-        _ => return Ok(None),
+        _ => {
+            skipped.kinds += 1;
+            return Ok(None);
+        }
     }))
 }

@@ -6,18 +6,24 @@
 //! field    := tag length bytes             length as LEB128
 //! ```
 //!
-//! A reader skips fields that it does not know, so a later release may add some.
-//! What an older reader would misunderstand needs another version, which is
-//! refused as a whole.
+//! A reader skips fields and kinds that it does not know and counts them
+//! ([`Skipped`]), so a later release may add some. What an older reader would
+//! misunderstand needs another version, which is refused as a whole.
+//!
+//! What a release has written it reads for ever, and what it reads a later one
+//! still writes: `tests/vectors/cluster-v1.txt` holds every kind as it was first
+//! released, and is only ever added to.
 
 mod event;
 mod record;
 #[cfg(test)]
 mod tests;
 mod tlv;
+#[cfg(test)]
+mod vectors;
 
 pub use event::{decode_event, encode_event};
-pub use record::{decode_record, encode_record};
+pub use record::{UNSUPPORTED, decode_record, encode_record, read_record};
 
 use self::tlv::{Reader, Writer};
 use crate::{
@@ -63,6 +69,15 @@ pub enum DecodeError {
     /// A field is not what it should be.
     #[error("its {0} is not valid")]
     Invalid(&'static str),
+}
+
+/// What a reader came across that only a later release knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Fields beside those that are known.
+    pub fields: u64,
+    /// Kinds of envelopes, events and records.
+    pub kinds: u64,
 }
 
 /// To whom a broadcast goes.
@@ -143,19 +158,30 @@ pub fn encode_broadcast(
 
 /// Reads an envelope.
 pub fn decode_envelope(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
+    read_envelope(bytes, &mut Skipped::default())
+}
+
+/// The same, and counts what was skipped.
+pub fn read_envelope<'a>(
+    bytes: &'a [u8],
+    skipped: &mut Skipped,
+) -> Result<Envelope<'a>, DecodeError> {
     let (&version, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
     if version != VERSION {
         return Err(DecodeError::Version(version));
     }
     let (&kind, rest) = rest.split_first().ok_or(DecodeError::Truncated)?;
     match kind {
-        STORED => stored(Reader(rest)),
-        BROADCAST => broadcast(Reader(rest)),
-        _ => Ok(Envelope::Unknown),
+        STORED => stored(Reader(rest), skipped),
+        BROADCAST => broadcast(Reader(rest), skipped),
+        _ => {
+            skipped.kinds += 1;
+            Ok(Envelope::Unknown)
+        }
     }
 }
 
-fn stored(mut fields: Reader<'_>) -> Result<Envelope<'_>, DecodeError> {
+fn stored<'a>(mut fields: Reader<'a>, skipped: &mut Skipped) -> Result<Envelope<'a>, DecodeError> {
     let (mut epoch, mut first, mut records) = (None, None, Vec::new());
     while let Some((tag, value)) = fields.next()? {
         match tag {
@@ -168,7 +194,7 @@ fn stored(mut fields: Reader<'_>) -> Result<Envelope<'_>, DecodeError> {
                 first = Some(parsed.map_err(|_| DecodeError::Invalid("offset"))?);
             }
             STORED_RECORD => records.push(value),
-            _ => {}
+            _ => skipped.fields += 1,
         }
     }
     Ok(Envelope::Stored {
@@ -178,7 +204,10 @@ fn stored(mut fields: Reader<'_>) -> Result<Envelope<'_>, DecodeError> {
     })
 }
 
-fn broadcast(mut fields: Reader<'_>) -> Result<Envelope<'_>, DecodeError> {
+fn broadcast<'a>(
+    mut fields: Reader<'a>,
+    skipped: &mut Skipped,
+) -> Result<Envelope<'a>, DecodeError> {
     let (mut node, mut id, mut to, mut rooms) = ("", 0, None, Vec::new());
     let (mut except, mut except_user, mut event) = (None, None, None);
     while let Some((tag, value)) = fields.next()? {
@@ -190,10 +219,11 @@ fn broadcast(mut fields: Reader<'_>) -> Result<Envelope<'_>, DecodeError> {
             EXCEPT => except = Some(SessionId(tlv::uuid(value, "session")?)),
             EXCEPT_USER => except_user = Some(user(value)?),
             EVENT => event = Some(value),
-            _ => {}
+            _ => skipped.fields += 1,
         }
     }
-    let Some(event) = decode_event(event.ok_or(DecodeError::Missing("event"))?)? else {
+    let event = event.ok_or(DecodeError::Missing("event"))?;
+    let Some(event) = event::read_event(event, skipped)? else {
         return Ok(Envelope::Unknown);
     };
     let to = match to {

@@ -2,13 +2,14 @@
 //! position and epoch are told beside it.
 
 use super::{
-    DecodeError, VERSION,
+    DecodeError, Skipped, VERSION,
     tlv::{self, Reader, Writer},
 };
 use crate::{
     id::{MessageId, RoomName, UserId},
     record::{Body, Record},
     timestamp::Timestamp,
+    traceparent::TraceParent,
 };
 
 const ID: u8 = 1;
@@ -19,6 +20,10 @@ const MESSAGE: u8 = 5;
 const DIRECT: u8 = 6;
 const EVENT: u8 = 7;
 const DATA: u8 = 8;
+const TRACE: u8 = 9;
+
+/// Name of the custom event that stands for a record of a later release.
+pub const UNSUPPORTED: &str = "unsupported";
 
 /// The bytes of a record, without its room.
 pub fn encode_record(record: &Record) -> Vec<u8> {
@@ -45,18 +50,32 @@ pub fn encode_record(record: &Record) -> Vec<u8> {
         }
     };
     w.some_text(DATA, data.as_ref().map(|data| data.get()));
+    if let Some(trace) = &record.trace {
+        w.bytes(TRACE, &trace.to_bytes());
+    }
     out
 }
 
 /// Reads what [`encode_record`] wrote, of this version or a later one that only
 /// added fields.
 pub fn decode_record(room: RoomName, bytes: &[u8]) -> Result<Record, DecodeError> {
+    read_record(room, bytes, &mut Skipped::default())
+}
+
+/// The same, and counts what was skipped. A record of a kind that only a later
+/// release knows becomes a custom event [`UNSUPPORTED`]: it has its place in the
+/// history, where no hole may be.
+pub fn read_record(
+    room: RoomName,
+    bytes: &[u8],
+    skipped: &mut Skipped,
+) -> Result<Record, DecodeError> {
     let (&version, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
     if version != VERSION {
         return Err(DecodeError::Version(version));
     }
     let (mut id, mut timestamp, mut user, mut username) = (None, None, None, None);
-    let (mut body, mut data) = (None, None);
+    let (mut body, mut data, mut trace, mut more) = (None, None, None, false);
     let mut fields = Reader(rest);
     while let Some((tag, value)) = fields.next()? {
         match tag {
@@ -66,10 +85,23 @@ pub fn decode_record(room: RoomName, bytes: &[u8]) -> Result<Record, DecodeError
             USERNAME => username = Some(tlv::text(value, "user name")?.into()),
             MESSAGE | DIRECT | EVENT => body = Some((tag, tlv::text(value, "text")?)),
             DATA => data = Some(tlv::json(value)?),
-            _ => {}
+            // Nothing depends on it.
+            TRACE => trace = TraceParent::from_bytes(value).map(Box::new),
+            _ => {
+                skipped.fields += 1;
+                more = true;
+            }
         }
     }
-    let (kind, text) = body.ok_or(DecodeError::Missing("body"))?;
+    let (kind, text) = match body {
+        Some(body) => body,
+        None if more => {
+            skipped.kinds += 1;
+            data = None;
+            (EVENT, UNSUPPORTED)
+        }
+        None => return Err(DecodeError::Missing("body")),
+    };
     Ok(Record {
         id: id.ok_or(DecodeError::Missing("message id"))?,
         room,
@@ -81,5 +113,6 @@ pub fn decode_record(room: RoomName, bytes: &[u8]) -> Result<Record, DecodeError
             DIRECT => Body::Direct { content: text.into(), data },
             _ => Body::Event { name: text.into(), data },
         },
+        trace,
     })
 }

@@ -10,13 +10,14 @@ use crate::{
     id::MessageId,
     record::{Body, Record},
     timestamp::Timestamp,
+    traceparent::TraceParent,
 };
 
 fn raw(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.into()).unwrap()
 }
 
-fn records() -> Vec<Record> {
+pub(super) fn records() -> Vec<Record> {
     [
         Body::Message { content: "hi \"there\"\n".into(), data: Some(raw(r#"{"n": 1.50}"#)) },
         Body::Direct { content: "".into(), data: None },
@@ -30,11 +31,12 @@ fn records() -> Vec<Record> {
         username: Some("Ann \"A\"".into()),
         timestamp: Timestamp(1_700_000_000_123),
         body,
+        trace: None,
     })
     .collect()
 }
 
-fn events() -> Vec<Event> {
+pub(super) fn events() -> Vec<Event> {
     let (room, user) = (RoomName::new("r").unwrap(), UserId::new("u").unwrap());
     let member = Member {
         room: room.clone(),
@@ -95,6 +97,10 @@ fn records_read_back() {
         let bytes = encode_record(&record);
         let back = decode_record(record.room.clone(), &bytes).unwrap();
         assert_eq!(format!("{record:?}"), format!("{back:?}"));
+        let trace = TraceParent { trace_id: 1 << 127, span_id: 7, flags: 1 };
+        let followed = Record { trace: Some(Box::new(trace)), ..record.clone() };
+        let back = decode_record(record.room.clone(), &encode_record(&followed)).unwrap();
+        assert_eq!(back.trace.as_deref(), Some(&trace));
         let mut newer = bytes.clone();
         Writer(&mut newer).text(99, "a field of a later release");
         assert!(decode_record(record.room.clone(), &newer).is_ok());

@@ -88,6 +88,7 @@ impl World {
             username: None,
             timestamp: Timestamp(self.now),
             body: Body::Message { content: text.clone().into(), data: None },
+            trace: None,
         };
         let done = Box::new(move |answer| *into.lock() = Some(answer));
         self.history.append(Append { record, key, done });

@@ -60,6 +60,7 @@ fn stored(room_name: &str, body: Body) -> Event {
             username: Some("Ann".into()),
             timestamp: AT,
             body,
+            trace: None,
         },
     }))
 }

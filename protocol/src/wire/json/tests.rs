@@ -158,6 +158,7 @@ fn stored(body: Body) -> Arc<Stored> {
             username: Some("Ann".into()),
             timestamp: Timestamp(0),
             body,
+            trace: None,
         },
     })
 }
