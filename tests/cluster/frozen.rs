@@ -199,6 +199,9 @@ impl Heard {
     }
 }
 
+/// The id of a record, and its bytes.
+pub type Record = ([u8; 16], Vec<u8>);
+
 /// One publish of this release.
 pub struct Publish<'a> {
     pub user: &'a str,
@@ -315,7 +318,7 @@ impl FrozenNode {
     }
 
     /// The bytes of a record, and its id.
-    pub fn record(&mut self, publish: &Publish<'_>) -> ([u8; 16], Vec<u8>) {
+    pub fn record(&mut self, publish: &Publish<'_>) -> Record {
         self.made += 1;
         let mut id = *b"0123456789abcdef";
         id[15] = self.made;
@@ -345,7 +348,7 @@ impl FrozenNode {
         &mut self,
         room: &str,
         users: &[&str],
-        records: &[(([u8; 16], Vec<u8>), Option<&str>)],
+        records: &[(Record, Option<&str>)],
     ) -> Vec<Option<i64>> {
         let start = format!("{PREFIX}{{{room}}}:");
         let hex = |id: &[u8; 16]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
