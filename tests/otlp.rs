@@ -67,7 +67,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, Raw<'_>)> {
     found
 }
 
-fn messages<'a>(bytes: &'a [u8], field: u64) -> Vec<&'a [u8]> {
+fn messages(bytes: &[u8], field: u64) -> Vec<&[u8]> {
     let wanted = |(number, value)| match value {
         Raw::Bytes(bytes) if number == field => Some(bytes),
         _ => None,

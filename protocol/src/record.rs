@@ -97,6 +97,7 @@ impl Record {
             username: None,
             timestamp,
             body: Body::Event { name: UNREADABLE.into(), data: None },
+            trace: None,
         }
     }
 
