@@ -98,6 +98,7 @@ impl Fixture {
             username: None,
             timestamp: Timestamp(1),
             body: Body::Message { content: "x".into(), data: None },
+            trace: None,
         };
         let (tell, told) = mpsc::channel();
         let done = Box::new(move |result| tell.send(result).unwrap());

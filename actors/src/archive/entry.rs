@@ -110,6 +110,7 @@ impl Row {
                 Some(EVENT) => Body::Event { name: content, data },
                 _ => return Err(missing("known kind")),
             },
+            trace: None,
         })
     }
 
@@ -160,6 +161,7 @@ mod tests {
             username: Some("Ann".into()),
             timestamp: Timestamp(1_700_000_000_123),
             body,
+            trace: None,
         }
     }
 
