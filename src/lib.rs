@@ -11,11 +11,13 @@
 //! | [`http`] | the HTTP API, the pages, the metrics |
 //! | [`loadtest`] | load against running hubs, and the audit of it |
 //! | [`webhook`] | asks a backend who may join |
+//! | [`hooks`] | tells a backend what happens |
 //! | [`telemetry`] | what operators see |
 
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod hooks;
 pub mod http;
 pub mod loadtest;
 pub mod server;

@@ -193,13 +193,19 @@ impl Drop for Turn<'_> {
 /// The client of this thread, made when it is first needed.
 fn client() -> Client {
     thread_local! {
-        static CLIENT: Client = Client::builder()
-            .connector(Connector::new().limit(MAX_OUTSTANDING))
-            .disable_redirects()
-            .disable_timeout()
-            .finish();
+        static CLIENT: Client = new_client(MAX_OUTSTANDING);
     }
     CLIENT.with(Clone::clone)
+}
+
+/// An HTTP client for services of the operator: at most so many connections, no redirects, and
+/// times that the caller sees to.
+pub(crate) fn new_client(connections: usize) -> Client {
+    Client::builder()
+        .connector(Connector::new().limit(connections))
+        .disable_redirects()
+        .disable_timeout()
+        .finish()
 }
 
 impl Inner {
@@ -228,7 +234,7 @@ impl Inner {
 }
 
 /// Splits an address into one without user and password, and these.
-fn split(url: &ServiceUrl) -> (String, Option<(String, String)>) {
+pub(crate) fn split(url: &ServiceUrl) -> (String, Option<(String, String)>) {
     let whole = url.expose();
     let hosts = url.hosts();
     let known = whole.split_once("://").and_then(|(scheme, rest)| {

@@ -11,6 +11,7 @@
 //! | [`redis_bridge`] | one actor per node: rooms between nodes |
 //! | [`redis`] | the link to Redis between nodes |
 //! | [`relay`] | from stores and actors to the room servers |
+//! | [`hooks`] | what a backend is told of |
 //! | [`ports`] | what is asked of a history and a bus |
 //! | [`receipt_store`] | what is asked of a store of receipts |
 //! | [`archive`] | messages that are kept for good |
@@ -33,6 +34,7 @@ pub mod formats;
 pub mod frame;
 pub mod heart;
 pub mod history;
+pub mod hooks;
 pub mod marks;
 pub mod memory;
 pub mod messages;

@@ -16,7 +16,7 @@ use hubbub_protocol::{
     event::{Event, Receipt, ReceiptStatus},
     id::{RoomName, UserId},
     limits::MAX_PAGE_BYTES,
-    record::Stored,
+    record::{Record, Stored},
     vocabulary::Copy,
     wire::{Format, FormatId, OFFSET_END},
 };
@@ -27,10 +27,11 @@ use crate::{
     cluster::ClusterPresence,
     formats::Formats,
     frame::Frame,
+    hooks::Hooks,
     messages::{GetMembers, PresenceUpdate, Replace},
     metrics::Metrics,
     outbound::{Class, WhenFull},
-    ports::{Broadcast, History, RoomBus},
+    ports::{Appended, Broadcast, History, RoomBus},
     presence_tracker::PresenceSettings,
     receipt_store::ReceiptStore,
     redis::RedisLink,
@@ -143,6 +144,8 @@ pub struct Shared {
     pub formats: Arc<Formats>,
     /// The other nodes; none on a single one.
     pub cluster: Option<Arc<ClusterPresence>>,
+    /// What a backend is told; none if it is told nothing.
+    pub hooks: Option<Arc<Hooks>>,
     pub(crate) workers: RwLock<Vec<Recipient<Replace>>>,
     pub(crate) tracker: OnceLock<TrackerLink>,
     pub(crate) bans: Bans,
@@ -208,6 +211,20 @@ impl Shared {
     pub(crate) fn relay_here(&self, broadcast: &Broadcast) {
         if self.relay.broadcast(broadcast, None).congested {
             self.metrics.dropped.with_label_values(&["congested"]).inc();
+        }
+    }
+
+    /// A copy of a record for the backend, if that is told of publishes.
+    pub(crate) fn told_of(&self, record: &Record) -> Option<Box<Record>> {
+        self.hooks.as_ref().filter(|hooks| hooks.publishes()).map(|_| Box::new(record.clone()))
+    }
+
+    /// A record is stored. One that came again is told again, under the id of the first:
+    /// the process may have ended before it was told.
+    pub(crate) fn tell_published(&self, record: Box<Record>, appended: &Appended) {
+        if let Some(hooks) = &self.hooks {
+            let record = Record { id: appended.id, ..*record };
+            hooks.published(Stored { position: appended.position, record }, &self.node);
         }
     }
 

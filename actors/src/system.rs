@@ -27,6 +27,7 @@ use crate::{
     cluster::{ClusterPresence, Started},
     formats::Formats,
     heart::Heart,
+    hooks::Hooks,
     messages::{
         CloseUser, CountUsers, GetMembers, GetRooms, GetSessions, GetUser, MembersPage, Replace,
         RoomsPage, UserInfo,
@@ -77,6 +78,8 @@ pub struct Parts {
     pub link: Option<RedisLink>,
     /// Presence over several nodes; none on a single one.
     pub cluster: Option<Arc<ClusterPresence>>,
+    /// What a backend is told; none if it is told nothing.
+    pub hooks: Option<Arc<Hooks>>,
     /// The formats that sessions may speak, besides those of Socket.IO namespaces.
     pub formats: Vec<Format>,
 }
@@ -123,6 +126,7 @@ impl Hub {
             engines: Arc::default(),
             formats: Formats::new(parts.formats),
             cluster: parts.cluster,
+            hooks: parts.hooks,
             workers: RwLock::default(),
             tracker: OnceLock::new(),
             bans: Bans::default(),
@@ -156,6 +160,7 @@ impl Hub {
                 apply: tracker.clone().recipient(),
                 users_of: tracker.clone().recipient(),
                 close: tracker.clone().recipient(),
+                open_again: tracker.clone().recipient(),
             };
             cluster.start(shared.clone(), started, &Arbiter::new().handle());
         }
@@ -249,7 +254,12 @@ impl Hub {
         };
         let span = spans::store(&record);
         let (tell, told) = oneshot::channel();
-        let done = Box::new(move |result| {
+        let shared = self.shared.clone();
+        let hooked = shared.told_of(&record);
+        let done = Box::new(move |result: Result<Appended, _>| {
+            if let (Some(record), Ok(appended)) = (hooked, &result) {
+                shared.tell_published(record, appended);
+            }
             if let Some(mut span) = span {
                 span.stored(&result);
             }
@@ -421,6 +431,11 @@ impl Hub {
             cluster.retire(self.shared.settings.presence.grace_ms).await;
         }
         self.shared.history.close().await;
+        if let Some(hooks) = &self.shared.hooks {
+            // What was sent to the tracker before this has been told by then.
+            let _ = self.tracker.send(CountUsers).await;
+            hooks.sink.close().await;
+        }
         if let Some(link) = &self.shared.link {
             link.close();
         }

@@ -31,7 +31,7 @@ mod tests;
 pub use problem::{Origin, Problem, Problems, Warning};
 pub use sections::{
     Archive, Auth, Cluster, Dev, History, Json, KEYS, Limits, Log, Node, Presence, Receipts, Rooms,
-    Server, Session, Socketio, Tracing,
+    Server, Session, Socketio, Tracing, Webhooks,
 };
 pub use values::{
     HIDDEN, HistoryStore, LogFormat, RoomPolicy, Secret, ServiceUrl, WhenFull, parse_network,
@@ -63,6 +63,7 @@ pub struct Config {
     pub presence: Presence,
     pub receipts: Receipts,
     pub socketio: Socketio,
+    pub webhooks: Webhooks,
     pub json: Json,
     pub log: Log,
     pub tracing: Tracing,

@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use hubbub_actors::hooks::{HookKind, HookKinds};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -284,10 +285,55 @@ sections! {
         otlp_url: Option<ServiceUrl> = None, Kind::Url;
     }
 
+    /// Section `webhooks`: what a backend is told of.
+    Webhooks in "webhooks" {
+        /// Where events are posted; none: nobody is told.
+        url: Option<ServiceUrl> = None, Kind::Url;
+        /// Key of the signatures.
+        secret: Option<Secret> = None, Kind::Secret;
+        /// What is told: names of events, or `*` for all.
+        events: Vec<String> = usual_events(), Kind::List;
+        /// Events in one request.
+        batch_max: usize = 100, Kind::integer(1, 1000);
+        /// Time for one request, in milliseconds.
+        timeout_ms: u64 = 5 * SECOND, Kind::integer(10, HOUR);
+        /// Longest pause between two tries, in milliseconds.
+        retry_max_ms: u64 = 60 * SECOND, Kind::integer(10, HOUR);
+        /// How long an event waits for the backend, in milliseconds.
+        retention_ms: u64 = DAY, Kind::integer(SECOND, FOREVER);
+        /// Events that may wait.
+        queue_max: u64 = 100_000, Kind::integer(1, MANY);
+        /// Bytes of events that may wait.
+        queue_max_bytes: u64 = 67_108_864, Kind::integer(64 * KIB, 64 * 1024 * MIB);
+        /// Folder of the queue; none: `history.path`, or memory with `history.store = "memory"`.
+        path: Option<PathBuf> = None, Kind::Path { optional: true };
+    }
+
     /// Section `dev`: for tests only.
     Dev in "dev" {
         /// Opens the entries that make parts of the node fail on purpose.
         fault_injection: bool = false, Kind::Bool;
+    }
+}
+
+/// What is told unless `webhooks.events` says otherwise: all but messages.
+fn usual_events() -> Vec<String> {
+    let usual = HookKind::ALL.into_iter().filter(|kind| *kind != HookKind::MessagePublished);
+    usual.map(|kind| kind.as_str().to_owned()).collect()
+}
+
+impl Webhooks {
+    /// What is told; an entry that names nothing as the error.
+    pub fn kinds(&self) -> Result<HookKinds, &str> {
+        let unknown = |name: &&String| *name != "*" && HookKind::parse(name).is_none();
+        if let Some(name) = self.events.iter().find(unknown) {
+            return Err(name);
+        }
+        let all = self.events.iter().any(|name| name == "*");
+        Ok(HookKind::ALL
+            .into_iter()
+            .filter(|kind| all || self.events.iter().any(|name| name == kind.as_str()))
+            .collect())
     }
 }
 

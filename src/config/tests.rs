@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
+use hubbub_actors::hooks::HookKind;
+
 use super::keys::{Key, Kind};
 use super::*;
 
@@ -105,6 +107,9 @@ fn the_struct_has_every_key_and_no_other() {
     config.archive.tls_ca = Some("ca.pem".into());
     config.archive.url = config.cluster.redis_url.clone();
     config.cluster.emitter_prefix = Some("x".into());
+    config.webhooks.url = Some(ServiceUrl::new("http://h"));
+    config.webhooks.secret = Some(Secret::random());
+    config.webhooks.path = Some("x".into());
     let known: BTreeSet<String> = KEYS.iter().map(Key::path).collect();
     assert_eq!(leaves(&config.to_toml().unwrap()), known);
 }
@@ -275,6 +280,10 @@ fn keys_that_need_each_other_are_checked() {
             "PostgreSQL",
         ),
         ("[history]\npath = \"/dev/null\"", "history.path", "no folder"),
+        ("[webhooks]\nurl = \"http://h/x\"", "webhooks.secret", "needs it"),
+        ("[webhooks]\nurl = \"http://h/x\"\nsecret = \"short\"", "webhooks.secret", "guessed"),
+        ("[webhooks]\nevents = [\"message\"]", "webhooks.events", "message.published"),
+        ("[webhooks]\npath = \"/dev/null\"", "webhooks.path", "no folder"),
     ] {
         let found = problems(text, &[]);
         assert_eq!(found.len(), 1, "{found:#?}");
@@ -297,6 +306,25 @@ fn spans_need_a_build_that_sends_them() {
     } else {
         assert!(found[0].contains("--features otlp"), "{found:?}");
     }
+}
+
+#[test]
+fn webhooks_are_checked_and_hide_their_secret() {
+    let told = "[webhooks]\nurl = \"https://u:hidden@h/x\"\nsecret = \"0123456789abcdef0123456789abcdef\"\n";
+    assert_eq!(warned(told), Vec::<String>::new());
+    let shown = from(told, &[]).unwrap().config.to_toml().unwrap();
+    assert!(!shown.contains("hidden") && !shown.contains("0123456789abcdef"), "{shown}");
+    let scheme = problems(&told.replace("https:", "ftp:"), &[]);
+    assert!(scheme[0].starts_with("`webhooks.url`: "), "{scheme:?}");
+    assert_eq!(warned(&told.replace("0123456789abcdef0123", "0123")), ["webhooks.secret"]);
+    assert_eq!(warned(&format!("{told}events = []")), ["webhooks.events"]);
+    let memory = format!("{told}[history]\nstore = \"memory\"");
+    assert_eq!(warned(&memory), ["webhooks.path"]);
+    assert_eq!(warned("[webhooks]\nsecret = \"0123456789abcdef\""), ["webhooks.secret"]);
+    let message = HookKind::MessagePublished;
+    assert!(!Config::default().webhooks.kinds().unwrap().has(message));
+    let all = from(&format!("{told}events = [\"*\"]"), &[]).unwrap().config;
+    assert!(all.webhooks.kinds().unwrap().has(message));
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod archive;
 
 use std::path::Path;
 
-use hubbub_actors::redis::address::Address;
+use hubbub_actors::{hooks::HookKind, redis::address::Address};
 use hubbub_protocol::vocabulary::shipped;
 
 use super::problem::{Problem, Warning};
@@ -16,6 +16,8 @@ use super::{Config, tls};
 const SECRET_BYTES: usize = 32;
 /// Shortest `auth.api_key` without a warning.
 const API_KEY_BYTES: usize = 16;
+/// Shortest `webhooks.secret`.
+const HOOK_SECRET_BYTES: usize = 16;
 /// Longest `node.id`, in bytes.
 const NODE_ID_BYTES: usize = 64;
 
@@ -30,6 +32,7 @@ pub(super) fn validate(config: &Config) -> (Vec<Problem>, Vec<Warning>) {
     auth(config, &mut found);
     rooms(config, &mut found);
     queues(config, &mut found);
+    webhooks(config, &mut found);
     stores(config, &mut found);
     archive::archive(config, &mut found);
     tracing(config, &mut found);
@@ -284,6 +287,60 @@ fn tracing(config: &Config, found: &mut Findings) {
         found.problem(key, why);
     } else if !rest.contains('/') {
         found.problem(key, "it has no path; collectors take spans at `/v1/traces`");
+    }
+}
+
+fn webhooks(config: &Config, found: &mut Findings) {
+    let hooks = &config.webhooks;
+    found.url("webhooks.url", hooks.url.as_ref(), &["http", "https"]);
+    if let Err(name) = hooks.kinds() {
+        let known = HookKind::ALL.map(HookKind::as_str).join(", ");
+        found.problem("webhooks.events", format!("{name:?} is no event; there are {known}, and *"));
+    }
+    if hooks.path.as_ref().is_some_and(|path| path.exists() && !path.is_dir()) {
+        found.problem("webhooks.path", "it is no folder");
+    }
+    let (Some(_), secret) = (&hooks.url, &hooks.secret) else {
+        if hooks.secret.is_some() {
+            found.warning("webhooks.secret", "nothing is signed unless webhooks.url is set");
+        }
+        return;
+    };
+    match secret.as_ref().map(|secret| secret.expose().len()) {
+        None => found.problem(
+            "webhooks.secret",
+            "webhooks.url needs it, so that the backend can tell who calls; make one with \
+             `openssl rand -hex 32`",
+        ),
+        Some(length) if length < HOOK_SECRET_BYTES => found.problem(
+            "webhooks.secret",
+            format!(
+                "it is shorter than {HOOK_SECRET_BYTES} bytes and can be guessed; make one with \
+                 `openssl rand -hex 32`"
+            ),
+        ),
+        Some(length) if length < SECRET_BYTES => found.warning(
+            "webhooks.secret",
+            format!(
+                "it is shorter than {SECRET_BYTES} bytes; make one with `openssl rand -hex 32`"
+            ),
+        ),
+        Some(_) => {}
+    }
+    if secret.is_some() && [&config.auth.jwt_secret, &config.auth.api_key].contains(&secret) {
+        found.warning(
+            "webhooks.secret",
+            "it equals a secret of section auth; use different secrets",
+        );
+    }
+    if hooks.events.is_empty() {
+        found.warning("webhooks.events", "it is empty, so that nothing is told");
+    }
+    if hooks.path.is_none() && config.history.store == HistoryStore::Memory {
+        found.warning(
+            "webhooks.path",
+            "what waits for the backend is kept in memory and lost with the process; name a folder",
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use hubbub_actors::{
 
 use prometheus::Registry;
 
-use crate::config::Config;
+use crate::{config::Config, hooks};
 
 /// Presence over this link. The node gets an instance that is new at each start.
 /// Fails with a sentence.
@@ -21,8 +21,7 @@ pub fn presence(
     clock: &Clock,
     registry: &Registry,
 ) -> Result<Arc<ClusterPresence>, String> {
-    let random = uuid::Uuid::new_v4().simple().to_string();
-    let instance: Arc<str> = format!("{}#{}", config.node.id, &random[..8]).into();
+    let instance = hooks::new_instance(&config.node.id);
     let (lease, online) = (config.cluster.lease_ms, &config.cluster.online_users_key);
     let store = RedisPresence::new(link.clone(), instance.clone(), lease, online, clock.clone());
     let per_address = config.limits.max_connections_per_ip;

@@ -23,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     auth::Verifier,
     config::{Config, Secret, tls},
-    http, socketio,
+    hooks, http, socketio,
     telemetry::{logging, spans::Spans},
     transport::{
         Transport,
@@ -70,12 +70,15 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
         .as_ref()
         .map(|fleet| cluster::presence(&config, &fleet.link, &clock, &registry))
         .transpose()?;
+    let instance = presence.as_ref().map(|presence| &presence.instance);
+    let hooks = hooks::start(&config, instance, &clock, &registry)?;
     let hub = Hub::start(Parts {
         node: config.node.id.as_str().into(),
         clock,
         metrics,
         settings: wiring::settings(&config)?,
         cluster: presence,
+        hooks,
         authenticator: Arc::new(tokens),
         policy,
         history: stores.history,

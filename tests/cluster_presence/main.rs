@@ -5,6 +5,7 @@
 mod support;
 
 mod fleet;
+mod hooks;
 mod kill;
 mod limits;
 mod operators;

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -27,13 +28,22 @@ const MAY_BE_EMPTY = />\s*0$/;
 
 let hubs = [];
 let redis;
+let backend;
 let dir;
 let prometheus;
 let origin;
 
 before(async () => {
   redis = await Redis.start();
-  const settings = { HISTORY__STORE: 'redis', CLUSTER__REDIS_URL: redis.url };
+  backend = createServer((request, response) => request.resume().on('end', () => response.writeHead(204).end()));
+  await once(backend.listen(0, '127.0.0.1'), 'listening');
+  const settings = {
+    HISTORY__STORE: 'redis',
+    CLUSTER__REDIS_URL: redis.url,
+    WEBHOOKS__URL: `http://127.0.0.1:${backend.address().port}/`,
+    WEBHOOKS__SECRET: 'a secret of thirty-two bytes ...',
+    WEBHOOKS__EVENTS: '*',
+  };
   hubs = await Promise.all(['n1', 'n2'].map((id) => Hub.start({ NODE__ID: id, ...settings })));
   dir = mkdtempSync(join(tmpdir(), 'hubbub-prometheus-'));
   // As shipped, but with our nodes and without a quarter of a minute between scrapes.
@@ -69,6 +79,7 @@ after(async () => {
   }
   await Promise.all(hubs.map((hub) => hub.close()));
   await redis?.close();
+  backend?.close();
   if (dir) rmSync(dir, { recursive: true, force: true });
 });
 

@@ -81,12 +81,21 @@ fn the_page_on_metrics_is_complete_and_true() {
         served(&hub.metrics().0)
     };
     let alone = used(&[]);
-    let served = used(&[("HUBBUB__CLUSTER__REDIS_URL", &url)]);
+    let served = used(&[
+        ("HUBBUB__CLUSTER__REDIS_URL", &url),
+        ("HUBBUB__WEBHOOKS__URL", "http://127.0.0.1:9/nobody"),
+        ("HUBBUB__WEBHOOKS__SECRET", HOOK_SECRET),
+    ]);
     let documented = documented(page);
-    // What is there with Redis only has a section of its own.
-    let cluster = page.split_once("## Cluster").unwrap().1.split_once("\n## ").unwrap().0;
+    // What is not there with every hub has a section of its own.
+    let section = |name: &str| {
+        let title = format!("## {name}\n");
+        page.split_once(&title).unwrap().1.split_once("\n## ").unwrap().0
+    };
+    let (cluster, webhooks) = (section("Cluster"), section("Webhooks"));
     for name in documented.keys().filter(|name| !alone.contains_key(*name)) {
-        assert!(cluster.contains(&format!("| `{name}` |")), "{name} is not under Cluster");
+        let place = if name.starts_with("hubbub_hooks_") { webhooks } else { cluster };
+        assert!(place.contains(&format!("| `{name}` |")), "{name} is not in its section");
     }
     assert!(!alone.contains_key("hubbub_redis_up"));
     let names = |m: &BTreeMap<String, Metric>| m.keys().cloned().collect::<BTreeSet<_>>();

@@ -14,6 +14,7 @@ mod frames;
 mod handshake;
 mod heartbeat;
 mod history;
+mod hooks;
 mod hostile;
 mod kill;
 mod limits;

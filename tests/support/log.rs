@@ -65,6 +65,12 @@ impl Log {
         kept.iter().skip(kept.len().saturating_sub(lines)).map(|l| format!("  {l}\n")).collect()
     }
 
+    /// How many lines are JSON objects for which the test holds.
+    pub fn count(&self, test: impl Fn(&Value) -> bool) -> usize {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().filter_map(|l| serde_json::from_str(l).ok()).filter(|v| test(v)).count()
+    }
+
     /// The first line that is a JSON object for which the test holds.
     pub fn find(&self, test: impl Fn(&Value) -> bool) -> Option<Value> {
         let lines = self.lines.lock().unwrap();

@@ -36,6 +36,12 @@ pub struct ApplyShares {
     pub nodes: HashMap<NodeIndex, Arc<str>>,
 }
 
+/// The sync to the tracker: this node was given up by others although it lives, and the
+/// backend was told that its sessions are over: they open again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct OpenAgain;
+
 /// The sync to the tracker: the users that another node holds.
 #[derive(Message)]
 #[rtype(result = "Vec<UserId>")]

@@ -8,7 +8,13 @@ fn user(name: &str) -> UserId {
 }
 
 fn share() -> Share {
-    Share { sessions: vec![], status: Status::Online, username: None, rooms: vec![] }
+    Share {
+        sessions: vec![],
+        status: Status::Online,
+        username: None,
+        rooms: vec![],
+        opened: vec![],
+    }
 }
 
 fn told(replicas: &mut Replicas, node: &str, users: &[(&str, bool)]) -> Vec<Change> {

@@ -31,6 +31,10 @@ pub struct Share {
     /// The rooms that the user is in on the node.
     #[serde(rename = "r", default)]
     pub rooms: Vec<RoomName>,
+    /// When each of the sessions opened there, in milliseconds since 1970; only for
+    /// webhooks.
+    #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
+    pub opened: Vec<u64>,
 }
 
 fn write_status<S: Serializer>(status: &Status, s: S) -> Result<S::Ok, S::Error> {
@@ -52,6 +56,7 @@ impl Share {
             status: held.status,
             username: held.username,
             rooms: held.rooms.into_vec(),
+            opened: Vec::new(),
         }
     }
 
@@ -113,6 +118,7 @@ mod tests {
             status: Status::Away,
             username: Some("Ann".into()),
             rooms: vec![RoomName::new("lobby").unwrap()],
+            opened: vec![],
         };
         let text = serde_json::to_string(&share).unwrap();
         assert_eq!(
@@ -121,6 +127,10 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<Share>(&text).unwrap(), share);
         let later: Share = serde_json::from_str(r#"{"s":[],"p":"online","x":1}"#).unwrap();
+        let told = Share { opened: vec![1234], ..share.clone() };
+        let text = serde_json::to_string(&told).unwrap();
+        assert!(text.ends_with(r#""r":["lobby"],"o":[1234]}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Share>(&text).unwrap(), told);
         assert!(later.rooms.is_empty() && later.username.is_none());
         assert!(serde_json::from_str::<Share>(r#"{"s":[],"p":"asleep"}"#).is_err());
     }

@@ -56,8 +56,12 @@ pub struct Joined {
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
+    /// Its place in the log, which begins with its time in milliseconds since 1970.
+    pub id: String,
     /// The node it is about.
     pub instance: Instance,
+    /// The node that wrote it: another one if that has swept up after the first.
+    pub by: Instance,
     /// What happened.
     pub entry: Entry,
 }

@@ -17,12 +17,13 @@ use tokio::{
 use super::{
     ClusterPresence, NodeFigures, Share,
     keeper::Keeper,
-    messages::{ApplyShares, GetUsersOf, TakeShares, TellAgain},
+    messages::{ApplyShares, GetUsersOf, OpenAgain, TakeShares, TellAgain},
     node::node_id,
-    replicas::{Change, Replicas},
+    replicas::{Change, Replicas, Scan},
     store::{Anchor, Away, Entry, Listed, Logged, Read, Renewed},
 };
 use crate::{
+    hooks::fleet::FleetHooks,
     messages::CloseUser,
     presence_tracker::{Held, NodeIndex},
     shared::Shared,
@@ -51,6 +52,8 @@ pub struct Started {
     pub users_of: Recipient<GetUsersOf>,
     /// Closes the sessions of a user.
     pub close: Recipient<CloseUser>,
+    /// Has the backend told that all sessions are open.
+    pub open_again: Recipient<OpenAgain>,
 }
 
 impl ClusterPresence {
@@ -59,7 +62,11 @@ impl ClusterPresence {
     pub fn start(self: &Arc<Self>, shared: Arc<Shared>, tracker: Started, on: &ArbiterHandle) {
         let keeper = Keeper::new(self.clone(), shared.clone());
         on.spawn(keeper.run());
+        let hooks = shared.hooks.clone();
+        let hooks = hooks.filter(|hooks| hooks.kinds.sessions() || hooks.kinds.rooms());
         let sync = Sync {
+            hooks: hooks.map(|hooks| FleetHooks::new(hooks, self.lease_ms)),
+            given_up: false,
             replicas: Replicas::new(self.instance.clone(), self.lease_ms),
             wake: self.store.wake(),
             cluster: self.clone(),
@@ -82,6 +89,10 @@ struct Sync {
     tracker: Started,
     wake: Arc<Notify>,
     replicas: Replicas,
+    /// What the backend is told; none if it is told nothing.
+    hooks: Option<FleetHooks>,
+    /// This node was given up although it lives, and the backend told so.
+    given_up: bool,
     /// How far the log was followed; none: the store must be read anew.
     anchor: Option<Anchor>,
     /// The connection on which the node joined.
@@ -150,6 +161,9 @@ impl Sync {
         self.tell().await?;
         self.follow().await?;
         let now = self.now();
+        if let Some(hooks) = &mut self.hooks {
+            hooks.tick(&self.cluster.rows.read(), now, self.shared.clock.now());
+        }
         let changes = self.replicas.tick(now);
         self.apply(changes).await
     }
@@ -235,8 +249,12 @@ impl Sync {
             match self.cluster.store.read(anchor).await? {
                 Read::Entries(entries, anchor) => {
                     let empty = entries.is_empty();
-                    for Logged { instance, entry } in entries {
-                        self.handle(&instance, entry).await?;
+                    let (now, time) = (self.now(), self.shared.clock.now());
+                    for logged in entries {
+                        if let Some(hooks) = &mut self.hooks {
+                            self.given_up |= hooks.entry(&logged, now, time);
+                        }
+                        self.handle(&logged.instance, logged.entry).await?;
                     }
                     self.anchor = Some(anchor);
                     if empty {
@@ -250,6 +268,9 @@ impl Sync {
                     self.forget_connection();
                 }
             }
+        }
+        if std::mem::take(&mut self.given_up) {
+            self.tracker.open_again.send(OpenAgain).await.map_err(tracker_gone)?;
         }
         Ok(())
     }
@@ -289,7 +310,9 @@ impl Sync {
         let own = self.cluster.instance.clone();
         let mut found: HashMap<Arc<str>, (bool, HashMap<UserId, Share>)> = HashMap::new();
         self.cluster.addresses.forget(None);
-        for node in nodes.into_iter().filter(|node| node.instance != own) {
+        // What this node holds counts for what the backend is told.
+        let all = self.hooks.is_some();
+        for node in nodes.into_iter().filter(|node| all || node.instance != own) {
             let mut users = HashMap::new();
             let mut cursor = "0".to_owned();
             loop {
@@ -300,8 +323,10 @@ impl Sync {
                     break;
                 }
             }
-            let counts = self.cluster.store.scan_addresses(node.instance.clone()).await?;
-            self.cluster.addresses.set(&node.instance, counts);
+            if node.instance != own {
+                let counts = self.cluster.store.scan_addresses(node.instance.clone()).await?;
+                self.cluster.addresses.set(&node.instance, counts);
+            }
             found.insert(node.instance, (node.complete, users));
         }
         let mut anchor = anchor;
@@ -310,7 +335,7 @@ impl Sync {
                 return Err(Away("the log of presence was lost while it was read".into()));
             };
             let empty = entries.is_empty();
-            for Logged { instance, entry } in entries {
+            for Logged { instance, entry, .. } in entries {
                 match entry {
                     Entry::SendAway(user, until) => self.send_away(user, until).await?,
                     Entry::Announcing => drop(found.insert(instance, (false, HashMap::new()))),
@@ -339,11 +364,14 @@ impl Sync {
                 break;
             }
         }
-        let scan = found
+        let scan: Scan = found
             .into_iter()
             .map(|(instance, (complete, users))| (Listed { instance, complete }, users))
             .collect();
         let now = self.now();
+        if let Some(hooks) = &mut self.hooks {
+            hooks.scanned(scan.clone(), now, self.shared.clock.now());
+        }
         let changes = self.replicas.scanned(scan, now);
         self.apply(changes).await?;
         for (user, until) in self.cluster.store.bans().await? {

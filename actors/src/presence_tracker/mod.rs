@@ -1,6 +1,7 @@
 //! The presence tracker: one actor per node that knows who is online, who is a
 //! member of which room and who types, and tells it to those who may know.
 
+mod hooks;
 mod shares;
 mod table;
 mod typing;
@@ -39,17 +40,20 @@ pub struct PresenceTracker {
     sessions: HashMap<SessionId, Arc<SessionHandle>>,
     table: PresenceTable,
     typing: TypingTable,
+    /// What the backend is told; none if it is told nothing.
+    told: Option<hooks::Told>,
 }
 
 impl PresenceTracker {
     /// A tracker that knows nobody yet.
     pub fn new(shared: Arc<Shared>) -> Self {
         let mut table = PresenceTable::new(shared.settings.presence);
-        if shared.cluster.is_some() {
+        let told = hooks::Told::new(&shared);
+        if shared.cluster.is_some() || told.as_ref().is_some_and(hooks::Told::follows_rooms) {
             table.note_changes();
         }
         let typing = TypingTable::new(shared.settings.typing_timeout_ms);
-        Self { shared, sessions: HashMap::new(), table, typing }
+        Self { shared, sessions: HashMap::new(), table, typing, told }
     }
 
     fn update(&mut self, update: PresenceUpdate) {
@@ -58,6 +62,9 @@ impl PresenceTracker {
         let effects = match update {
             PresenceUpdate::Opened(session) => {
                 self.sessions.insert(session.id, session.clone());
+                if let Some(told) = &self.told {
+                    told.opened(&session);
+                }
                 let effects = self.table.session_opened(
                     &session.user,
                     session.username.as_ref(),
@@ -73,6 +80,9 @@ impl PresenceTracker {
             }
             PresenceUpdate::Closed(session, rooms) => {
                 self.sessions.remove(&session.id);
+                if let Some(told) = &self.told {
+                    told.closed(&session, now);
+                }
                 if let Some(stopped) = self.typing.session_closed(session.id) {
                     self.tell_typing(stopped, Some(&session));
                 }
@@ -233,7 +243,8 @@ impl PresenceTracker {
         }
         table.adopt_remotes(&self.table, now);
         let effects = self.table.difference(&table, now);
-        if self.shared.cluster.is_some() {
+        let told = self.told.as_ref();
+        if self.shared.cluster.is_some() || told.is_some_and(hooks::Told::follows_rooms) {
             table.note_changes();
             table.touch_all(&self.table.users_here());
         }

@@ -14,8 +14,10 @@ use crate::{
 };
 
 impl PresenceTracker {
-    /// Wakes the sync if the share of this node changed.
-    pub(super) fn shares_changed(&self) {
+    /// Wakes the sync if the share of this node changed; on a single node the backend is
+    /// told.
+    pub(super) fn shares_changed(&mut self) {
+        self.tell_rooms();
         if let Some(cluster) = &self.shared.cluster
             && self.table.has_changes()
         {
@@ -30,8 +32,13 @@ impl Handler<TakeShares> for PresenceTracker {
     fn handle(&mut self, take: TakeShares, _: &mut Self::Context) -> Self::Result {
         let changes = self.table.take_changes(take.0);
         let address = |id| self.sessions.get(&id).map(|session| session.connection.peer);
-        let share =
-            |(user, held): (UserId, Option<_>)| (user, held.map(|h| Share::new(h, address)));
+        let share = |(user, held): (UserId, Option<_>)| {
+            let share = held.map(|held| Share::new(held, address)).map(|share| {
+                let opened = self.openings(share.sessions.iter().map(|(id, _)| *id));
+                Share { opened, ..share }
+            });
+            (user, share)
+        };
         MessageResult(changes.into_iter().map(share).collect())
     }
 }

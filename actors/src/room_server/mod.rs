@@ -377,12 +377,16 @@ impl RoomServer {
             self.origins.note(record.id, session.id);
         }
         let copy = format.wants_published().then(|| record.clone());
+        let hooked = self.shared.told_of(&record);
         session.publishing();
         let done = Box::new(move |result: Result<crate::ports::Appended, _>| {
             let metrics = &session.shared.metrics;
             if result.is_ok() {
                 metrics.acks.inc();
                 metrics.ack_seconds.observe(taken.elapsed().as_secs_f64());
+            }
+            if let (Some(record), Ok(appended)) = (hooked, &result) {
+                session.shared.tell_published(record, appended);
             }
             let answer = result
                 .map(|a| Reply::Published {

@@ -123,6 +123,7 @@ impl Node {
             policy: RoomPolicy::Open,
             history: Arc::new(history),
             cluster: None,
+            hooks: None,
             sessions: None,
             receipts: None,
             bus: relay.clone(),

@@ -106,7 +106,10 @@ pub(super) fn read(value: Value, after: Anchor) -> Result<Read, Away> {
             return Err(strange("an entry of the log without its fields"));
         };
         let instance: Instance = instance.as_str().into();
-        entries.push(Logged { instance, entry: entry(kind, rest) });
+        // A nonce is the writer and a number.
+        let by = nonce.trim_end_matches('.').rsplit_once('.').map_or("", |(by, _)| by);
+        let (by, id_here) = (by.into(), id.clone());
+        entries.push(Logged { id: id_here, instance, by, entry: entry(kind, rest) });
         anchor = Anchor { id, nonce: nonce.clone() };
     }
     Ok(Read::Entries(entries, anchor))

@@ -77,7 +77,13 @@ fn user(name: &str) -> UserId {
 }
 
 fn share() -> Share {
-    Share { sessions: vec![], status: Status::Online, username: None, rooms: vec![] }
+    Share {
+        sessions: vec![],
+        status: Status::Online,
+        username: None,
+        rooms: vec![],
+        opened: vec![],
+    }
 }
 
 fn set(names: &[&str]) -> BTreeSet<String> {
@@ -133,7 +139,11 @@ async fn telling(a: Node, b: Node) {
     a.write(&[("u", false), ("w", true)]).await;
     let (entries, end) = b.after(&joined.anchor).await;
     let expected = Entry::Users(vec![(user("u"), None), (user("w"), Some(share()))]);
-    assert_eq!(entries, [Logged { instance: "a#1".into(), entry: expected }]);
+    assert_eq!(entries.len(), 1);
+    let Logged { id, instance, by, entry } = &entries[0];
+    assert_eq!((&**instance, &**by, entry), ("a#1", "a#1", &expected));
+    let (time, _) = id.split_once('-').unwrap();
+    assert!(time.parse::<u64>().unwrap() > 1_700_000_000_000, "{id}");
     assert_eq!(b.after(&end).await.0, []);
     assert_eq!(b.online().await, set(&["v", "w"]));
     b.write(&[("v", true)]).await;
@@ -190,7 +200,7 @@ async fn a_dead_node_is_swept_by_one() {
     let (entries, _) = c.after(&anchor).await;
     let mut gone = Vec::new();
     for logged in &entries {
-        assert_eq!(&*logged.instance, "a#1");
+        assert_eq!((&*logged.instance, logged.by == logged.instance), ("a#1", false));
         match &logged.entry {
             Entry::Users(users) => {
                 assert!(users.iter().all(|(_, share)| share.is_none()));
