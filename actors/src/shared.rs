@@ -221,9 +221,9 @@ impl Shared {
 
     /// A record is stored. One that came again is told again, under the id of the first:
     /// the process may have ended before it was told.
-    pub(crate) fn tell_published(&self, record: Box<Record>, appended: &Appended) {
+    pub(crate) fn tell_published(&self, record: Record, appended: &Appended) {
         if let Some(hooks) = &self.hooks {
-            let record = Record { id: appended.id, ..*record };
+            let record = Record { id: appended.id, ..record };
             hooks.published(Stored { position: appended.position, record }, &self.node);
         }
     }

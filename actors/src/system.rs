@@ -258,7 +258,7 @@ impl Hub {
         let hooked = shared.told_of(&record);
         let done = Box::new(move |result: Result<Appended, _>| {
             if let (Some(record), Ok(appended)) = (hooked, &result) {
-                shared.tell_published(record, appended);
+                shared.tell_published(*record, appended);
             }
             if let Some(mut span) = span {
                 span.stored(&result);

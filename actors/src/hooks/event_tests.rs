@@ -87,6 +87,7 @@ fn a_message_keeps_its_id_and_its_data_as_it_was() {
             username: None,
             timestamp: Timestamp(0),
             body,
+            trace: None,
         },
     };
     let data = RawValue::from_string(r#"{"n":1.50}"#.into()).unwrap();

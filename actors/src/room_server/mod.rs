@@ -386,7 +386,7 @@ impl RoomServer {
                 metrics.ack_seconds.observe(taken.elapsed().as_secs_f64());
             }
             if let (Some(record), Ok(appended)) = (hooked, &result) {
-                session.shared.tell_published(record, appended);
+                session.shared.tell_published(*record, appended);
             }
             let answer = result
                 .map(|a| Reply::Published {
