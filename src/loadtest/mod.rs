@@ -6,7 +6,7 @@
 //! | [`schedule`] | when each message is due |
 //! | `pace` | the thread that writes each message when it is due |
 //! | `run`, `conn`, `session`, `dial`, `link` | threads, connections, what they say |
-//! | `wire`, `frames`, `marker` | bytes: the two wires, WebSocket frames, contents |
+//! | `wire`, `frames`, [`marker`] | bytes: the two wires, WebSocket frames, contents |
 //! | [`audit`], [`judge`] | lost, twice, out of order: pure |
 //! | `tally`, `process` | what is counted and measured |
 //! | `progress`, [`report`], `summary`, `html` | what is shown |
@@ -33,7 +33,7 @@ mod frames;
 mod html;
 pub mod judge;
 mod link;
-mod marker;
+pub mod marker;
 pub mod options;
 mod pace;
 mod plots;

@@ -135,112 +135,34 @@ struct Shared {
     totals: Vec<AtomicUsize>,
 }
 
-/// Which frames a client speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wire {
-    /// `/ws`
-    Json,
-    /// `/socket.io/`
-    SocketIo,
-}
-
-/// A connection on either wire, in terms of the `hubbub` vocabulary.
-struct Client {
-    ws: Ws,
-    wire: Wire,
-}
-
-impl Client {
-    fn open(address: SocketAddr, wire: Wire, user: &str) -> Option<Self> {
-        let token = token(user, json!({}));
-        let ws = match wire {
-            Wire::Json => Handshake::new().query_token(&token),
-            Wire::SocketIo => Handshake::new().target("/socket.io/?EIO=4&transport=websocket"),
+/// Joins from where the client stood; false if that did not work out.
+fn join(client: &mut Client, room: &str, seen: &mut Seen) -> bool {
+    let mut request = json!({"type": "join", "roomId": room});
+    if let Some(since) = seen.since() {
+        request["since"] = since;
+    }
+    if client.wire == Wire::Json {
+        request["id"] = json!("join");
+    }
+    client.send(request);
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < deadline {
+        let Some(event) = client.next(PATIENCE) else {
+            if client.is_over() {
+                return false;
+            }
+            continue;
         };
-        let ws = ws.try_open(address, PATIENCE)?;
-        let mut client = Self { ws, wire };
-        if wire == Wire::SocketIo {
-            client.text(|t| t.starts_with('0'))?;
-            client.ws.send_text(&format!("40{}", json!({"token": token})));
-            client.text(|t| t.starts_with("40"))?;
-        }
-        Some(client)
-    }
-
-    /// Waits for a frame of Engine.IO.
-    fn text(&mut self, test: impl Fn(&str) -> bool) -> Option<String> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.ws.next_frame(deadline)? {
-                Frame::Text(text) if text == "2" => self.ws.send_text("3"),
-                Frame::Text(text) if test(&text) => return Some(text),
-                _ => {}
+        match event["type"].as_str() {
+            Some("joined") => {
+                seen.joined(&event);
+                return true;
             }
+            Some("error") => return false,
+            _ => {}
         }
     }
-
-    fn send(&mut self, mut request: Value) {
-        if self.wire == Wire::Json {
-            return self.ws.send(&request);
-        }
-        let name = request["type"].take();
-        request.as_object_mut().unwrap().remove("type");
-        self.ws.send_text(&format!("42{}", json!([name, request])));
-    }
-
-    /// The next event; none when nothing comes in time.
-    fn next(&mut self, within: Duration) -> Option<Value> {
-        let deadline = Instant::now() + within;
-        if self.wire == Wire::Json {
-            return self.ws.next_event(deadline);
-        }
-        loop {
-            match self.ws.next_frame(deadline)? {
-                Frame::Text(text) if text == "2" => self.ws.send_text("3"),
-                Frame::Text(text) if text.starts_with("42") => {
-                    let packet: Value = serde_json::from_str(&text[2..]).unwrap();
-                    let mut event = packet[1].clone();
-                    event["type"] = packet[0].clone();
-                    return Some(event);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.ws.ended().is_some()
-    }
-
-    /// Joins from where the client stood; false if that did not work out.
-    fn join(&mut self, room: &str, seen: &mut Seen) -> bool {
-        let mut request = json!({"type": "join", "roomId": room});
-        if let Some(since) = seen.since() {
-            request["since"] = since;
-        }
-        if self.wire == Wire::Json {
-            request["id"] = json!("join");
-        }
-        self.send(request);
-        let deadline = Instant::now() + Duration::from_secs(15);
-        while Instant::now() < deadline {
-            let Some(event) = self.next(PATIENCE) else {
-                if self.is_over() {
-                    return false;
-                }
-                continue;
-            };
-            match event["type"].as_str() {
-                Some("joined") => {
-                    seen.joined(&event);
-                    return true;
-                }
-                Some("error") => return false,
-                _ => {}
-            }
-        }
-        false
-    }
+    false
 }
 
 fn room_name(n: usize) -> String {
@@ -260,8 +182,8 @@ fn connect(
         assert!(Instant::now() < shared.deadline, "{user} finds no node that lets it into {room}");
         let address = shared.addresses[at % shared.addresses.len()];
         at += 1;
-        if let Some(mut client) = Client::open(address, wire, user)
-            && client.join(room, seen)
+        if let Some(mut client) = Client::open(address, wire, &token(user, json!({})), PATIENCE)
+            && join(&mut client, room, seen)
         {
             return client;
         }

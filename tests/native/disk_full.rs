@@ -1,56 +1,10 @@
 //! A full disk: what cannot be stored is refused, the rest goes on.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
 use crate::support::*;
-
-/// A file system of a few megabytes, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    /// None, with the reason on standard error, where mounting is not allowed.
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=6m", "hubbub-test"])
-            .arg(folder.path())
-            .output();
-        match output {
-            Ok(output) if output.status.success() => Some(Self(folder)),
-            Ok(output) => {
-                eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr).trim());
-                None
-            }
-            Err(e) => {
-                eprintln!("skipped: no mount: {e}");
-                None
-            }
-        }
-    }
-
-    /// Takes all the space that is left and returns the file that holds it.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.path().join("ballast");
-        let mut file = fs::File::options().create(true).append(true).open(&path).unwrap();
-        for size in [64 * 1024, 4096, 512, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
 
 fn publish(n: usize) -> Value {
     let content = format!("{n} {}", "x".repeat(4000));
@@ -63,8 +17,8 @@ fn history_on(disk: &Path) -> String {
 
 #[test]
 fn publishes_are_refused_and_the_rest_goes_on() {
-    let Some(disk) = SmallDisk::mount() else { return };
-    let path = history_on(disk.0.path());
+    let Some(disk) = SmallDisk::mount(6) else { return };
+    let path = history_on(disk.path());
     let mut hub = Hub::start(&[UNLIMITED, ("HUBBUB__HISTORY__PATH", &path)]);
     let mut ann = hub.member("ann", "r");
     let mut bob = hub.member("bob", "r");

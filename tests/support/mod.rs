@@ -2,6 +2,8 @@
 //! that can also break every rule, an HTTP client, tokens and waiting.
 #![allow(dead_code, unused_imports)]
 
+mod client;
+mod disk;
 mod http;
 mod hub;
 mod log;
@@ -15,6 +17,8 @@ mod wait;
 mod ws;
 mod wsframe;
 
+pub use client::{Client, Ticket, Wire};
+pub use disk::SmallDisk;
 pub use http::{Answer, Http, read_answer};
 pub use hub::{Hub, UNLIMITED, hubbub, soft_file_limit};
 pub use log::Log;
