@@ -10,7 +10,6 @@ use actix::{Actor, AsyncContext, Context, Handler};
 use hubbub_protocol::{
     close::CloseCode,
     event::{Event, TokenExpiring},
-    timestamp::Timestamp,
     wire::FormatId,
 };
 
@@ -98,8 +97,9 @@ impl Heart {
             }
             Verdict::Warn => {
                 connection.warned();
-                let event =
-                    Event::TokenExpiring(TokenExpiring { at: Timestamp(vitals.expires_at) });
+                let event = Event::TokenExpiring(TokenExpiring {
+                    at: self.shared.clock.told(vitals.expires_at),
+                });
                 if let Some(payload) = self.shared.format(format).event(&event) {
                     connection.outbound.push(&Frame::text(&payload), Class::Reply);
                 }

@@ -194,7 +194,7 @@ impl Shared {
 
     /// Whether a user may not come back yet.
     pub fn is_banned(&self, user: &UserId) -> bool {
-        self.bans.holds(user, self.clock.now())
+        self.bans.holds(user, self.clock.wall())
     }
 
     /// Hands something volatile to every worker; what a worker that is far behind

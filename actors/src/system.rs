@@ -372,13 +372,13 @@ impl Hub {
     /// and says how many there were.
     pub async fn close_user(&self, user: UserId, ban_ms: u64) -> Result<usize, HubError> {
         if ban_ms > 0 {
-            let now = self.shared.clock.now();
+            let now = self.shared.clock.wall();
             self.shared.bans.add(user.clone(), now.saturating_add(ban_ms), now);
         }
         let Some(cluster) = &self.shared.cluster else {
             return self.tracker.send(CloseUser(user)).await.map_err(no_tracker);
         };
-        let until = if ban_ms > 0 { self.shared.clock.now().saturating_add(ban_ms) } else { 0 };
+        let until = if ban_ms > 0 { self.shared.clock.wall().saturating_add(ban_ms) } else { 0 };
         // Redis knows a little sooner than this node. Where it is away, telling the
         // others fails below.
         let shares = cluster.find(user.clone()).await.unwrap_or_default();

@@ -98,7 +98,7 @@ pub(super) fn all(state: &HttpState) -> Vec<NodeRow> {
 
 fn rows(state: &HttpState) -> Vec<NodeRow> {
     let shared = state.hub.shared();
-    let now = shared.clock.now();
+    let now = shared.clock.wall();
     let started = now.saturating_sub(state.hub.uptime().as_millis() as u64);
     let figures = NodeFigures::of(shared, started);
     let (mut rows, instance) = match &shared.cluster {

@@ -101,6 +101,7 @@ impl Session {
         let connection = &session.connection;
         let vitals = connection.vitals();
         let rooms = session.rooms();
+        let clock = &session.shared.clock;
         Self {
             id: session.id.to_string(),
             user_id: session.user.clone(),
@@ -108,15 +109,15 @@ impl Session {
             ip: connection.peer,
             wire: session.shared.format(session.format).name(),
             status: session.status().as_str(),
-            opened_at: Timestamp(connection.opened_at),
-            seen_at: Timestamp(vitals.last_seen),
-            token_ends_at: (vitals.expires_at < u64::MAX).then_some(Timestamp(vitals.expires_at)),
+            opened_at: clock.told(connection.opened_at),
+            seen_at: clock.told(vitals.last_seen),
+            token_ends_at: (vitals.expires_at < u64::MAX).then(|| clock.told(vitals.expires_at)),
             waiting_bytes: connection.outbound.len(),
             unacknowledged: session.unanswered() as usize,
             received_frames: connection.frames_taken(),
             last_error: session
                 .last_refusal()
-                .map(|(code, at)| LastError { code: code.as_str(), at: Timestamp(at) }),
+                .map(|(code, at)| LastError { code: code.as_str(), at: clock.told(at) }),
             room_count: rooms.len(),
             rooms: with_rooms.then_some(rooms),
         }

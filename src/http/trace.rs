@@ -104,7 +104,8 @@ impl Reach {
     fn of(look: &MemberLook, message: &Stored) -> Self {
         let session = &look.session;
         let waiting_bytes = session.connection.outbound.len();
-        let state = if session.connection.opened_at > message.record.timestamp.0 {
+        let opened_at = session.shared.clock.told(session.connection.opened_at);
+        let state = if opened_at.0 > message.record.timestamp.0 {
             State::CameLater
         } else if !look.live {
             State::CatchingUp

@@ -105,7 +105,7 @@ impl From<&SessionHandle> for SessionEntry {
             id: session.id.to_string(),
             node_id: session.shared.node.to_string(),
             ip: session.connection.peer,
-            opened_at: Timestamp(session.connection.opened_at),
+            opened_at: session.shared.clock.told(session.connection.opened_at),
             waiting_bytes: Some(session.connection.outbound.len()),
         }
     }

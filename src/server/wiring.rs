@@ -269,7 +269,7 @@ impl Authenticator for Tokens {
         };
         let claims = self
             .verifier
-            .verify_at(token, self.clock.now() / 1000)
+            .verify_at(token, self.clock.wall() / 1000)
             .map_err(|e| unauthorized(e.code(), e.to_string()))?;
         Ok(Identity {
             user: UserId::new(&claims.sub)

@@ -43,7 +43,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(cluster: Arc<ClusterPresence>, shared: Arc<Shared>) -> Self {
         let lease = OwnLease::new(cluster.lease_ms);
-        let started = shared.clock.now();
+        let started = shared.clock.wall();
         let twins = HashMap::new();
         Self { cluster, shared, lease, started, clock: Clock::now(), twins }
     }

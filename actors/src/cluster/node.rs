@@ -68,7 +68,7 @@ impl NodeFigures {
         let gauge = |gauge: &prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or(0);
         Self {
             started,
-            said: shared.clock.now(),
+            said: shared.clock.wall(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: if shared.is_draining() { NodeState::Draining } else { NodeState::Ready },
             connections: gauge(&metrics.connections),

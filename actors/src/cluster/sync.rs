@@ -70,7 +70,7 @@ impl ClusterPresence {
             replicas: Replicas::new(self.instance.clone(), self.lease_ms),
             wake: self.store.wake(),
             cluster: self.clone(),
-            started: shared.clock.now(),
+            started: shared.clock.wall(),
             shared,
             tracker,
             anchor: None,
@@ -295,7 +295,7 @@ impl Sync {
     }
 
     async fn send_away(&self, user: UserId, until: u64) -> Result<(), Away> {
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.wall();
         if until > now {
             self.shared.bans.add(user.clone(), until, now);
         }

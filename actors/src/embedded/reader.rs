@@ -109,7 +109,7 @@ impl Reader {
         range: Range,
         limit: usize,
     ) -> rusqlite::Result<Page> {
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let mut recent = room.oldest.max((room.head + 1).saturating_sub(self.config.kept()));
         if let Some(first) = rows::first(db, room.id)? {
             let expired = self.config.expired_at(now);

@@ -255,7 +255,7 @@ impl Writer {
                 _ => {}
             }
         }
-        let now = self.clock.now();
+        let now = self.clock.wall();
         execute(db, "BEGIN IMMEDIATE").map_err(before)?;
         #[cfg(test)]
         let fault = self
@@ -335,7 +335,7 @@ impl Writer {
             let Self { db: Some(db), rooms, config, sweep, sessions, .. } = this else {
                 return Err("the file is not open".into());
             };
-            let now = this.clock.now();
+            let now = this.clock.wall();
             execute(db, "BEGIN IMMEDIATE").map_err(|e| e.to_string())?;
             let rooms = sweep.slice(db, rooms, config, now).map_err(|e| e.to_string())?;
             let wait = sessions.slice(db, config, now).map_err(|e| e.to_string())?.min(rooms);

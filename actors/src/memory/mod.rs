@@ -195,7 +195,7 @@ impl MemoryHistory {
         }
         let here = self.shard_of(&record.room);
         let mut shard = self.shards[here].lock();
-        let now = self.clock.now();
+        let now = self.clock.wall();
         self.sweep(&mut shard, now);
         let key = key.map(|k| (record.room.clone(), k));
         if let Some((at, first)) = key.as_ref().and_then(|k| shard.keys.get(k))
@@ -229,7 +229,7 @@ impl MemoryHistory {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
-        self.with_room(name, self.clock.now(), |room| {
+        self.with_room(name, self.clock.wall(), |room| {
             let oldest = room.head + 1 - room.records.len() as u64;
             let span = span(range, oldest, room.head);
             let (limit, mut bytes) = (limit as u64, 0);
@@ -268,7 +268,7 @@ impl History for MemoryHistory {
         let head = if self.closed.load(Ordering::Acquire) {
             Err(StoreError::Closed)
         } else {
-            self.with_room(room, self.clock.now(), |room| room.position())
+            self.with_room(room, self.clock.wall(), |room| room.position())
         };
         Box::pin(std::future::ready(head))
     }

@@ -223,7 +223,7 @@ impl Inner {
         let rounds = (UNTOUCHED.as_secs_f64() / 3.0 / often.as_secs_f64()).max(1.0) as u64;
         for round in 0u64.. {
             let mut alive = redis::cmd("SET");
-            alive.arg(self.alive_key(&self.run)).arg(self.clock.now());
+            alive.arg(self.alive_key(&self.run)).arg(self.clock.wall());
             alive.arg("PX").arg(self.keep_ms());
             if self.ask(alive).await.is_err() {
                 // While Redis is away, nobody comes back either.
@@ -252,11 +252,15 @@ impl Inner {
     /// Whether the node that a session was on is alive, or has not been dead for too
     /// long.
     async fn is_within(&self, run: &str) -> Result<bool, StoreError> {
-        let mut get = redis::cmd("GET");
-        get.arg(self.alive_key(run));
-        let at = text(&self.ask(get).await?).and_then(|text| text.parse::<u64>().ok());
-        let now = self.clock.now();
-        Ok(at.is_some_and(|at| now <= at.saturating_add(self.config.recovery_ms)))
+        // By the time that Redis has left for it: clocks of nodes may differ.
+        let mut left = redis::cmd("PTTL");
+        left.arg(self.alive_key(run));
+        let left = match self.ask(left).await? {
+            redis::Value::Int(left) => u64::try_from(left).ok(),
+            _ => None,
+        };
+        let since = left.map(|left| self.keep_ms().saturating_sub(left));
+        Ok(since.is_some_and(|since| since <= self.config.recovery_ms))
     }
 
     /// The session in a hash, unless its window is over.

@@ -204,7 +204,8 @@ impl SessionCore {
 
     /// A token was accepted: its end is what the heart looks for now.
     pub(super) fn accept(&self, identity: &Identity) {
-        self.connection.authenticated(identity.expires_at);
+        let ends = identity.expires_at.map(|at| self.shared.clock.due(at));
+        self.connection.authenticated(ends);
         if identity.expires_at.is_none() && matches!(self.connection.wire, Wire::Namespace { .. }) {
             // It has no heartbeat of its own, and nothing else to look for.
             return;

@@ -191,7 +191,7 @@ fn failed(error: LinkError) -> StoreError {
 impl Inner {
     /// The first arguments of the scripts.
     fn bounds(&self, cmd: &mut redis::Cmd) {
-        cmd.arg(self.clock.as_ref().map_or(0, Clock::now))
+        cmd.arg(self.clock.as_ref().map_or(0, Clock::wall))
             .arg(self.config.kept())
             .arg(self.config.ttl_ms.max(1))
             .arg(new_epoch().to_string());

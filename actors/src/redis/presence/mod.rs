@@ -144,7 +144,7 @@ impl Inner {
         rest: impl Fn(&mut Cmd) + Send + Sync,
     ) -> Result<Renewed, Away> {
         let number = self.number();
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let args = |cmd: &mut Cmd| {
             self.begin(cmd, number);
             cmd.arg(kind).arg(now);
@@ -267,7 +267,7 @@ impl PresenceStore for RedisPresence {
     fn bans(&self) -> Asked<Vec<(UserId, u64)>> {
         asked!(self, |inner| {
             let mut range = redis::cmd("ZRANGEBYSCORE");
-            range.arg(&inner.bans).arg(inner.clock.now()).arg("+inf").arg("WITHSCORES");
+            range.arg(&inner.bans).arg(inner.clock.wall()).arg("+inf").arg("WITHSCORES");
             range.arg("LIMIT").arg(0).arg(100_000);
             answers::bans(inner.link.query(&range).await?)
         })
