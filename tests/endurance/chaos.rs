@@ -24,7 +24,6 @@ use crate::{
     world::World,
 };
 
-const NODES: usize = 3;
 const SENDERS: usize = 4;
 const GUESTS: usize = 2;
 const WAYS: [Way; 4] =
@@ -32,11 +31,18 @@ const WAYS: [Way; 4] =
 
 #[test]
 fn nothing_acknowledged_is_lost_whatever_breaks() {
+    run(3, setting("CHAOS_SEED", 1), setting("CHAOS_SECONDS", 12));
+}
+
+#[test]
+fn a_single_node_loses_nothing_either() {
+    run(1, setting("CHAOS_SEED", 1), setting("CHAOS_SECONDS", 6));
+}
+
+fn run(nodes: usize, seed: u64, seconds: u64) {
     let _alone = alone();
-    let seed = setting("CHAOS_SEED", 1);
-    let seconds = setting("CHAOS_SECONDS", 12);
-    println!("CHAOS_SEED={seed} CHAOS_SECONDS={seconds}");
-    let world = World::start(NODES);
+    println!("{nodes} nodes, CHAOS_SEED={seed} CHAOS_SECONDS={seconds}");
+    let world = World::start(nodes);
     let course = Arc::new(Course {
         addresses: world.addresses.clone(),
         seed,
@@ -70,7 +76,7 @@ fn nothing_acknowledged_is_lost_whatever_breaks() {
         .collect();
 
     let harm = catch_unwind(AssertUnwindSafe(|| {
-        storm(&world, Schedule::new(seed, NODES), Duration::from_secs(seconds));
+        storm(&world, Schedule::new(seed, nodes), Duration::from_secs(seconds));
         heal(&world);
     }));
     course.over.store(true, Ordering::SeqCst);

@@ -6,6 +6,7 @@
 mod support;
 
 mod chaos;
+mod clock;
 mod fault;
 mod listener;
 mod schedule;

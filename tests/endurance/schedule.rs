@@ -8,56 +8,27 @@ use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `kill -9` of a node, and a start after a while.
-    KillHub {
-        node: usize,
-        down: u64,
-    },
+    KillHub { node: usize, down: u64 },
     /// A node is stopped, as by a debugger or a starved machine, and goes on.
-    FreezeHub {
-        node: usize,
-        for_ms: u64,
-    },
+    FreezeHub { node: usize, for_ms: u64 },
     /// SIGTERM, and a start after the drain.
-    DrainHub {
-        node: usize,
-    },
+    DrainHub { node: usize },
     /// `kill -9` of Redis, and a start after a while.
-    KillRedis {
-        down: u64,
-    },
+    KillRedis { down: u64 },
     /// Redis is stopped and goes on.
-    FreezeRedis {
-        for_ms: u64,
-    },
+    FreezeRedis { for_ms: u64 },
     /// Nothing passes between a node and Redis, and nobody is told.
-    Partition {
-        node: usize,
-        for_ms: u64,
-    },
+    Partition { node: usize, for_ms: u64 },
     /// The connections between a node and Redis are cut, so many times.
-    Cut {
-        node: usize,
-        times: u64,
-    },
+    Cut { node: usize, times: u64 },
     /// Each piece between all nodes and Redis takes so much longer.
-    SlowRedis {
-        by: u64,
-        for_ms: u64,
-    },
+    SlowRedis { by: u64, for_ms: u64 },
     /// The disk of Redis is full.
-    FullDisk {
-        for_ms: u64,
-    },
+    FullDisk { for_ms: u64 },
     /// A node may open no file and take no connection, while its connections to Redis are cut.
-    NoFiles {
-        node: usize,
-        for_ms: u64,
-    },
+    NoFiles { node: usize, for_ms: u64 },
     /// The clock of a node jumps, and stays so.
-    ClockJump {
-        node: usize,
-        seconds: i64,
-    },
+    ClockJump { node: usize, seconds: i64 },
 }
 
 impl Fault {
@@ -90,6 +61,13 @@ impl Fault {
             | Self::ClockJump { node, .. } => Some(*node),
             _ => None,
         }
+    }
+
+    /// Whether it makes sense for a single node without Redis.
+    fn needs_redis(&self) -> bool {
+        let place = self.place().is_some();
+        let way = matches!(self, Self::Partition { .. } | Self::Cut { .. });
+        way || !place && !matches!(self, Self::FullDisk { .. })
     }
 
     fn draw(random: &mut SmallRng, nodes: usize) -> Self {
@@ -160,9 +138,15 @@ impl Iterator for Schedule {
 
     fn next(&mut self) -> Option<Step> {
         let calm = self.random.random_range(100..1500);
-        let mut faults = vec![Fault::draw(&mut self.random, self.nodes)];
+        let mut draw = || loop {
+            let fault = Fault::draw(&mut self.random, self.nodes);
+            if self.nodes > 1 || !fault.needs_redis() {
+                return fault;
+            }
+        };
+        let mut faults = vec![draw()];
+        let second = draw();
         if self.random.random_bool(0.35) {
-            let second = Fault::draw(&mut self.random, self.nodes);
             if second.place() != faults[0].place() {
                 faults.push(second);
             }
@@ -179,4 +163,6 @@ fn a_seed_says_everything() {
     let names: std::collections::BTreeSet<_> =
         steps(1).iter().flat_map(|s| s.faults.iter().map(Fault::name)).collect();
     assert_eq!(names.len(), 11, "{names:?}");
+    let alone = Schedule::new(1, 1).take(200).flat_map(|step| step.faults);
+    assert!(!alone.into_iter().any(|fault| fault.needs_redis()));
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hubbub::loadtest::{
@@ -84,7 +84,17 @@ impl Outcome {
         }
         let verdict = judge(audits);
         let acked = acked.len();
-        Self { seed: course.seed, acked, refused, heard, returns, recovered, cycles, verdict, faults }
+        Self {
+            seed: course.seed,
+            acked,
+            refused,
+            heard,
+            returns,
+            recovered,
+            cycles,
+            verdict,
+            faults,
+        }
     }
 
     /// Fails with all that is wrong.
@@ -103,7 +113,13 @@ impl fmt::Display for Outcome {
             f,
             "seed {}: {} acknowledged, {} refused and sent again, {} copies heard, {} connections \
              lost, {} sessions restored, {} guests came and went",
-            self.seed, self.acked, self.refused, self.heard, self.returns, self.recovered, self.cycles
+            self.seed,
+            self.acked,
+            self.refused,
+            self.heard,
+            self.returns,
+            self.recovered,
+            self.cycles
         )?;
         writeln!(
             f,
@@ -167,7 +183,7 @@ pub fn members_are(world: &World, expected: &BTreeSet<String>, within: Duration)
         for room in 0..ROOMS {
             let path = format!("/api/rooms/{}/members?limit=100", room_name(room));
             let mut last = BTreeSet::new();
-            let deadline = std::time::Instant::now() + within;
+            let deadline = Instant::now() + within;
             loop {
                 let page = world.api(node).get(&path);
                 if page.status == 200 {
@@ -181,14 +197,34 @@ pub fn members_are(world: &World, expected: &BTreeSet<String>, within: Duration)
                 if last == *expected {
                     break;
                 }
-                let ghosts: Vec<_> = last.difference(expected).collect();
-                let missing: Vec<_> = expected.difference(&last).collect();
-                assert!(
-                    std::time::Instant::now() < deadline,
-                    "node {node}, room {room}: ghosts {ghosts:?}, missing {missing:?}"
-                );
+                if Instant::now() > deadline {
+                    let ghosts: Vec<_> = last.difference(expected).collect();
+                    let missing: Vec<_> = expected.difference(&last).collect();
+                    panic!(
+                        "node {node}, room {room}: ghosts {ghosts:?}, missing {missing:?}{}",
+                        views(world, ghosts.iter().chain(&missing))
+                    );
+                }
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
     }
+}
+
+/// What each node says of users, to see where a view went wrong.
+fn views<'a>(world: &World, users: impl Iterator<Item = &'a &'a String>) -> String {
+    let mut all = String::new();
+    for user in users {
+        for node in 0..world.hubs.len() {
+            let answer = world.api(node).get(&format!("/api/users/{user}")).text();
+            all.push_str(&format!("\n  {user} on node {node}: {answer}"));
+        }
+    }
+    let Some(redis) = &world.redis else { return all };
+    let redis = redis.lock().unwrap();
+    for key in redis.command(&["KEYS", "*"]).split("\r\n").filter(|key| key.contains("presence")) {
+        let hash = redis.command(&["HGETALL", key]);
+        all.push_str(&format!("\n  {key}: {}", hash.replace("\r\n", " ")));
+    }
+    all
 }

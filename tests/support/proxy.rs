@@ -84,8 +84,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, harm: &Harm) {
     let _ = to.set_nodelay(true);
     let mut piece = [0; 64 * 1024];
     let began = harm.cuts.load(Ordering::SeqCst);
-    let is_over =
-        || harm.over.load(Ordering::SeqCst) || harm.cuts.load(Ordering::SeqCst) != began;
+    let is_over = || harm.over.load(Ordering::SeqCst) || harm.cuts.load(Ordering::SeqCst) != began;
     while !is_over() {
         if harm.silent.load(Ordering::SeqCst) {
             thread::sleep(Duration::from_millis(5));
