@@ -24,6 +24,7 @@ const ATTACKS: &[&str] = &[
     "Log injection",
     "Vocabulary bombs",
     "The HTTP API",
+    "HTTP API abuse",
 ];
 
 fn read(path: &str) -> Option<String> {

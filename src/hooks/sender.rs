@@ -173,7 +173,7 @@ impl Sender {
     }
 
     fn accepted(&self, batch: &Batch) {
-        let now = self.clock.now();
+        let now = self.clock.wall();
         self.metrics.requests.with_label_values(&["accepted"]).inc();
         self.metrics.sent.inc_by(batch.events.len() as u64);
         for event in &batch.events {
@@ -215,7 +215,7 @@ impl Sender {
             .post(&self.uri)
             .insert_header((header::CONTENT_TYPE, "application/json"))
             .insert_header((header::USER_AGENT, concat!("hubbub/", env!("CARGO_PKG_VERSION"))))
-            .insert_header((HEADER, self.signer.sign(self.clock.now() / 1000, &body)));
+            .insert_header((HEADER, self.signer.sign(self.clock.wall() / 1000, &body)));
         if let Some((user, password)) = &self.basic {
             request = request.basic_auth(user, password);
         }

@@ -5,6 +5,7 @@
 mod support;
 
 mod archive;
+mod attacks;
 mod auth;
 mod client;
 mod disk_full;

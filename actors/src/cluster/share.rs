@@ -101,7 +101,13 @@ mod tests {
         let session = |n| (SessionId(uuid::Uuid::from_u128(n)), IpAddr::from([10, 0, 0, n as u8]));
         let share = |node: &str, ids: &[u128]| {
             let sessions = ids.iter().copied().map(session).collect();
-            let share = Share { sessions, status: Status::Online, username: None, rooms: vec![] };
+            let share = Share {
+                sessions,
+                status: Status::Online,
+                username: None,
+                rooms: vec![],
+                opened: vec![],
+            };
             (Instance::from(node), share)
         };
         let shares = vec![share("dead#1", &[1, 2, 3]), share("a#1", &[1]), share("b#1", &[2, 4])];

@@ -162,7 +162,7 @@ impl Sync {
         self.follow().await?;
         let now = self.now();
         if let Some(hooks) = &mut self.hooks {
-            hooks.tick(&self.cluster.rows.read(), now, self.shared.clock.now());
+            hooks.tick(&self.cluster.rows.read(), now, self.shared.clock.wall());
         }
         let changes = self.replicas.tick(now);
         self.apply(changes).await
@@ -249,7 +249,7 @@ impl Sync {
             match self.cluster.store.read(anchor).await? {
                 Read::Entries(entries, anchor) => {
                     let empty = entries.is_empty();
-                    let (now, time) = (self.now(), self.shared.clock.now());
+                    let (now, time) = (self.now(), self.shared.clock.wall());
                     for logged in entries {
                         if let Some(hooks) = &mut self.hooks {
                             self.given_up |= hooks.entry(&logged, now, time);
@@ -370,7 +370,7 @@ impl Sync {
             .collect();
         let now = self.now();
         if let Some(hooks) = &mut self.hooks {
-            hooks.scanned(scan.clone(), now, self.shared.clock.now());
+            hooks.scanned(scan.clone(), now, self.shared.clock.wall());
         }
         let changes = self.replicas.scanned(scan, now);
         self.apply(changes).await?;

@@ -61,7 +61,7 @@ impl PresenceTracker {
         if !self.table.has_changes() {
             return;
         }
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.wall();
         for (user, held) in self.table.take_changes(usize::MAX) {
             let seen = held.map(|Held { username, rooms, .. }| {
                 let rooms = rooms.into_iter().filter(|room| !room.is_reserved()).collect();
@@ -90,14 +90,15 @@ impl Handler<OpenAgain> for PresenceTracker {
         let shared = self.shared.clone();
         let Some(told) = &mut self.told else { return };
         let done = contain(&shared, "presence_tracker", || {
-            let now = shared.clock.now();
+            // Openings make ids: they go by the clock that does not jump.
+            let (opening, now) = (shared.clock.now(), shared.clock.wall());
             for session in self.sessions.values() {
                 // Told by others too, under the same id, unless it was told to be open again
                 // since.
                 told.hooks.lost(session, told.opening(session), now);
-                told.hooks.opened(session, now, true);
+                told.hooks.opened(session, opening, true);
             }
-            told.again = now;
+            told.again = opening;
             // The others have to know the new openings.
             self.table.touch_all(&[]);
         });

@@ -146,7 +146,7 @@ impl Thread {
 
     /// Puts what came into the file.
     fn store(&mut self) {
-        let (now, bounds, missed) = (self.clock.now(), self.bounds, self.missed);
+        let (now, bounds, missed) = (self.clock.wall(), self.bounds, self.missed);
         let batch = std::mem::take(&mut self.batch);
         self.tried = Some(Instant::now());
         let stored = self.file.transaction(|writing| {
@@ -200,7 +200,7 @@ impl Thread {
 
     /// What stands is told to be over: the node was killed, or ends.
     fn settle(&mut self, reason: &'static str) {
-        let (now, bounds) = (self.clock.now(), self.bounds);
+        let (now, bounds) = (self.clock.wall(), self.bounds);
         let settled = self.file.transaction(|writing| {
             let standing = writing.standing()?;
             writing.clear()?;
@@ -247,7 +247,7 @@ impl Thread {
             return;
         }
         self.looked = Some(Instant::now());
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let before = now.saturating_sub(self.retention_ms);
         match self.file.oldest() {
             Ok(Some(oldest)) if oldest < before => {
@@ -274,7 +274,7 @@ impl Thread {
         metrics.waiting.set(self.file.count.cast_signed());
         metrics.waiting_bytes.set(self.file.bytes.cast_signed());
         let oldest = self.file.oldest().ok().flatten();
-        let age = oldest.map_or(0, |at| self.clock.now().saturating_sub(at) / 1000);
+        let age = oldest.map_or(0, |at| self.clock.wall().saturating_sub(at) / 1000);
         metrics.oldest_seconds.set(age.cast_signed());
     }
 }
