@@ -146,10 +146,8 @@ impl Iterator for Schedule {
         };
         let mut faults = vec![draw()];
         let second = draw();
-        if self.random.random_bool(0.35) {
-            if second.place() != faults[0].place() {
-                faults.push(second);
-            }
+        if self.random.random_bool(0.35) && second.place() != faults[0].place() {
+            faults.push(second);
         }
         Some(Step { calm, faults })
     }

@@ -85,6 +85,8 @@ fn the_page_on_metrics_is_complete_and_true() {
         ("HUBBUB__CLUSTER__REDIS_URL", &url),
         ("HUBBUB__WEBHOOKS__URL", "http://127.0.0.1:9/nobody"),
         ("HUBBUB__WEBHOOKS__SECRET", HOOK_SECRET),
+        ("HUBBUB__ARCHIVE__ROOMS", "kept-*"),
+        ("HUBBUB__ARCHIVE__URL", "postgres://nobody@127.0.0.1:9/none?sslmode=disable"),
     ]);
     let documented = documented(page);
     // What is not there with every hub has a section of its own.
@@ -92,9 +94,13 @@ fn the_page_on_metrics_is_complete_and_true() {
         let title = format!("## {name}\n");
         page.split_once(&title).unwrap().1.split_once("\n## ").unwrap().0
     };
-    let (cluster, webhooks) = (section("Cluster"), section("Webhooks"));
+    let sections = [
+        ("hubbub_hooks_", section("Webhooks")),
+        ("hubbub_archive_", section("Archive")),
+        ("hubbub_", section("Cluster")),
+    ];
     for name in documented.keys().filter(|name| !alone.contains_key(*name)) {
-        let place = if name.starts_with("hubbub_hooks_") { webhooks } else { cluster };
+        let (_, place) = sections.iter().find(|(prefix, _)| name.starts_with(prefix)).unwrap();
         assert!(place.contains(&format!("| `{name}` |")), "{name} is not in its section");
     }
     assert!(!alone.contains_key("hubbub_redis_up"));
