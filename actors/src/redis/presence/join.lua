@@ -1,10 +1,11 @@
 -- Takes or keeps the lease of an instance.
 -- KEYS: nodes, log, set of those online. ARGV: prefix, instance, nonce, publish
 -- command, wake channel, lease ms, what the node says.
--- Gives: 1 if the instance was not known, the id of an entry of the log, and for
+-- Gives: 1 if the instance was not known or was being swept, the id of an entry of the log, and for
 -- each node its instance and 1 if all that it holds was told.
 local prefix, instance = ARGV[1], ARGV[2]
-local fresh = redis.call('HEXISTS', KEYS[1], instance) == 0
+local swept = redis.call('DEL', prefix .. 'swept:' .. instance) == 1
+local fresh = swept or redis.call('HEXISTS', KEYS[1], instance) == 0
 redis.call('SET', prefix .. 'lease:' .. instance, '1', 'PX', ARGV[6])
 redis.call('HSET', KEYS[1], instance, ARGV[7])
 if fresh then

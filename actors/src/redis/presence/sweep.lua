@@ -32,8 +32,12 @@ local left = redis.call('HLEN', users)
 if #found > 0 then
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', 4000, '*', unpack(entry))
 end
-if left == 0 then
-  redis.call('DEL', users, prefix .. 'addresses:' .. dead, broom)
+if left > 0 then
+  -- A node that was only slow and wakes now must tell all again. Gone by itself at last,
+  -- as nodes that wake after a day do not wake.
+  redis.call('SET', prefix .. 'swept:' .. dead, '1', 'PX', 86400000)
+else
+  redis.call('DEL', users, prefix .. 'addresses:' .. dead, broom, prefix .. 'swept:' .. dead)
   redis.call('HDEL', KEYS[1], dead)
   redis.call('HDEL', prefix .. 'told', dead)
   redis.call('HDEL', prefix .. 'writes', dead)

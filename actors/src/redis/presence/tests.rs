@@ -219,6 +219,42 @@ async fn a_dead_node_is_swept_by_one() {
 }
 
 #[tokio::test]
+async fn a_node_that_wakes_while_it_is_swept_tells_all_again() {
+    let server = TestServer::start(&[]);
+    let (a, b) = (node(&server, "a#1").await, node(&server, "b#1").await);
+    for node in [&a, &b] {
+        node.store.join("{}".into()).await.unwrap();
+    }
+    let names: Vec<String> = (0..600).map(|n| format!("u{n}")).collect();
+    let users: Vec<_> = names.iter().map(|n| (n.as_str(), true)).collect();
+    for some in users.chunks(200) {
+        a.write(some).await;
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let swept = loop {
+        match b.store.sweep("a#1".into()).await.unwrap() {
+            Swept::Some(n) => break n,
+            Swept::Alive if std::time::Instant::now() < deadline => {
+                b.store.renew("{}".into()).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(swept < 600);
+    // What it believes to have told is not there any more: it has to begin anew.
+    assert_eq!(a.store.renew("{}".into()).await.unwrap(), Renewal::Unknown);
+    assert_eq!(a.write(&[("u1", true)]).await, Renewed::Unknown);
+    assert!(a.store.join("{}".into()).await.unwrap().fresh);
+    for some in users.chunks(200) {
+        assert_eq!(a.write(some).await, Renewed::Known);
+    }
+    assert!(matches!(a.store.renew("{}".into()).await.unwrap(), Renewal::Renewed(_)));
+    assert_eq!(b.store.sweep("a#1".into()).await.unwrap(), Swept::Alive);
+    assert_eq!(a.online().await.len(), 600);
+}
+
+#[tokio::test]
 async fn bans_are_kept_and_told() {
     let server = TestServer::start(&[]);
     let (a, b) = (node(&server, "a#1").await, node(&server, "b#1").await);

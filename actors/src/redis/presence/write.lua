@@ -2,9 +2,10 @@
 -- KEYS: nodes, log, set of those online. ARGV: prefix, instance, nonce, publish
 -- command, wake channel, the number of the write, then user and share in turns; an
 -- empty share: nothing any more.
--- Gives 1, or 0 if the instance is not known.
+-- Gives 1, or 0 if the instance is not known, or some of what it told was swept already.
 local prefix, instance = ARGV[1], ARGV[2]
 if redis.call('HEXISTS', KEYS[1], instance) == 0 then return 0 end
+if redis.call('EXISTS', prefix .. 'swept:' .. instance) == 1 then return 0 end
 -- A connection that was given up may still bring an old write.
 local number = tonumber(ARGV[6])
 local last = tonumber(redis.call('HGET', prefix .. 'writes', instance) or '0')
