@@ -17,10 +17,21 @@ export class Redis {
     const redis = new Redis();
     redis.port = await freePort();
     redis.url = `redis://127.0.0.1:${redis.port}`;
+    await redis.#launch();
+    return redis;
+  }
+
+  /** Kills it and starts it again with what its file holds. */
+  async restart() {
+    await this.#kill();
+    await this.#launch();
+  }
+
+  async #launch() {
     const child = spawn('redis-server', [
-      '--port', redis.port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--dir', redis.#dir,
+      '--port', this.port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--dir', this.#dir,
     ].map(String), { stdio: 'ignore' });
-    redis.#process = child;
+    this.#process = child;
     let failed;
     child.once('error', (error) => (failed = error));
     const reap = () => child.kill('SIGKILL');
@@ -29,7 +40,7 @@ export class Redis {
     await until(() => {
       if (failed || child.exitCode !== null) throw failed ?? new Error('redis-server ended');
       return new Promise((resolve) => {
-        const socket = connect(redis.port, '127.0.0.1', () => socket.write('PING\r\n'));
+        const socket = connect(this.port, '127.0.0.1', () => socket.write('PING\r\n'));
         socket.once('data', (bytes) => {
           resolve(bytes.includes('PONG'));
           socket.destroy();
@@ -38,15 +49,18 @@ export class Redis {
         socket.once('close', () => resolve(false));
       });
     }, 'Redis answers', 10_000);
-    return redis;
   }
 
-  async close() {
-    if (this.#process.exitCode === null) {
+  async #kill() {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
       const gone = once(this.#process, 'exit');
       this.#process.kill('SIGKILL');
       await gone;
     }
+  }
+
+  async close() {
+    await this.#kill();
     rmSync(this.#dir, { recursive: true, force: true });
   }
 }

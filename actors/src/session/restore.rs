@@ -2,7 +2,10 @@
 //! may still be on, its rooms are allowed anew, and the history must have everything
 //! that the client lacks. What cannot be proved is not recovered.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use hubbub_protocol::{
@@ -15,10 +18,30 @@ use super::Grants;
 use crate::{
     marks::Standing,
     messages::Replace,
-    ports::Range,
+    ports::{PortFuture, Range, StoreError},
     session_store::{HearFrom, KeptIdentity, KeptSession, Owner, SessionStore},
     shared::{RoomPolicy, Shared},
 };
+
+/// How long a store that fails is asked again: a Redis that restarts is back by then, and
+/// who comes back meanwhile is not told that what it had is lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Asks a store, again while it fails and there is time.
+async fn patiently<T>(
+    ask: impl Fn() -> PortFuture<Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Err(StoreError::Failed(_) | StoreError::Full) if Instant::now() < until => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
 
 /// A session taken over from the store. Unless somebody [keeps](Claim::keep) it, it is
 /// lost again when this is dropped.
@@ -62,13 +85,13 @@ pub(super) async fn claim(
 ) -> Option<(Claim, KeptSession)> {
     let store = shared.sessions.clone()?;
     let failed = |e| log::warn!(session:% = id, error:% = e; "a session cannot be read");
-    let found = store.find(id).await.map_err(failed).ok()??;
+    let found = patiently(|| store.find(id)).await.map_err(failed).ok()??;
     if !is_the_clients(&found.identity) {
         return None;
     }
     // Before it is asked for: whatever comes of it, it does not stay claimed.
     let claim = Claim { store: store.clone(), id, owner: Owner::fresh(), armed: true };
-    let kept = store.claim(id, claim.owner).await.map_err(failed).ok()??;
+    let kept = patiently(|| store.claim(id, claim.owner)).await.map_err(failed).ok()??;
     let workers = shared.workers.read().clone();
     let replaced = workers.iter().map(|worker| worker.send(Replace { session: id, owner: None }));
     join_all(replaced).await;
@@ -116,11 +139,13 @@ pub(super) async fn covered(
         Standing::At(position) => Some(position),
         Standing::Start => None,
     };
-    if since.is_none() && shared.history.peek(room).await.map_err(failed).ok()?.is_none() {
+    let history = &shared.history;
+    if since.is_none() && patiently(|| history.peek(room)).await.map_err(failed).ok()?.is_none() {
         return Some(HearFrom::Start);
     }
     let after = since.map_or(0, |position| position.offset);
-    let page = shared.history.read(room, Range::After(after), 1).await.map_err(failed).ok()?;
+    let page = patiently(|| history.read(room, Range::After(after), 1));
+    let page = page.await.map_err(failed).ok()?;
     let same = since.is_none_or(|since| since.epoch == page.head.epoch);
     let whole = after <= page.head.offset && after.saturating_add(1) >= page.oldest;
     let position = Position { epoch: page.head.epoch, offset: after };
