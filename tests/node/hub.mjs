@@ -103,6 +103,16 @@ export class HubProcess {
     await gone;
   }
 
+  /** SIGSTOP, for as long as something takes: nothing is answered meanwhile. */
+  async frozen(task) {
+    this.#process.kill('SIGSTOP');
+    try {
+      return await task();
+    } finally {
+      this.#process.kill('SIGCONT');
+    }
+  }
+
   /** SIGTERM: the hub says goodbye, finishes what it has and ends. Gives its exit code. */
   async drain() {
     this.#process.kill('SIGTERM');

@@ -150,8 +150,17 @@ describe('a vocabulary for each', () => {
   });
 
   test('retries of the client are stored once if they bring a key', async () => {
-    const socket = await open('rita', { retries: 10, ackTimeout: 1 });
-    // Within a millisecond no ack is back: the client sends again, each time under a new id.
+    const socket = await open('rita', { retries: 100, ackTimeout: 5 });
+    // A hub that stands still acknowledges nothing: the client sends again, each time under a
+    // new id.
+    const slowly = async (content, key) => {
+      let sent;
+      await hub.frozen(() => {
+        sent = send(content, key);
+        return new Promise((resolve) => setTimeout(resolve, 20));
+      });
+      return sent;
+    };
     const send = (content, key) =>
       new Promise((resolve) => {
         socket.emit('message', { roomId: 'retry', content, ...(key ? { key } : {}) }, (error, ack) => resolve([error, ack]));
@@ -164,10 +173,10 @@ describe('a vocabulary for each', () => {
     }, 'rita is in');
     const kept = [];
     for (let i = 0; i < 10; i += 1) {
-      await send(`keyed ${i}`, `key-${i}`);
+      await slowly(`keyed ${i}`, `key-${i}`);
       kept.push(`keyed ${i}`);
     }
-    for (let i = 0; i < 10; i += 1) await send(`bare ${i}`);
+    for (let i = 0; i < 10; i += 1) await slowly(`bare ${i}`);
     await send('end', 'end');
     await reader.sees('end');
     const contents = reader.messages.filter((m) => m.type === 'message').map((m) => m.content);

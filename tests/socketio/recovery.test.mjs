@@ -7,6 +7,7 @@ import WebSocketOfNode from 'ws';
 
 globalThis.WebSocket ??= WebSocketOfNode;
 
+const KEY = 'an api key of these tests alone';
 const EMBEDDED = { HISTORY__STORE: 'embedded', LIMITS__MESSAGES_PER_SECOND: 0 };
 const ask = (socket, event, fields) => socket.timeout(8000).emitWithAck(event, fields);
 
@@ -123,13 +124,13 @@ describe('connection state recovery', () => {
   }
 
   test('direct messages and what was told before are not lost', async () => {
-    const hub = await Hub.start({ ...EMBEDDED, AUTH__API_KEY: 'key' });
+    const hub = await Hub.start({ ...EMBEDDED, AUTH__API_KEY: KEY });
     const socket = await connected(hub, { transports: ['websocket'] });
     const heard = listen(socket);
     const direct = async (content) => {
       const answer = await fetch(`${hub.origin}/api/users/ada/messages`, {
         method: 'POST',
-        headers: { authorization: 'Bearer key', 'content-type': 'application/json' },
+        headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
         body: JSON.stringify({ content }),
       });
       assert.equal(answer.status, 202);
@@ -155,13 +156,13 @@ describe('connection state recovery', () => {
   });
 
   test('a key counts once through every door, before and after a kill', async () => {
-    const hub = await Hub.start({ ...EMBEDDED, AUTH__API_KEY: 'key' });
+    const hub = await Hub.start({ ...EMBEDDED, AUTH__API_KEY: KEY });
     const socket = await connected(hub, { transports: ['websocket'] });
     const message = { roomId: 'a', content: 'once', key: 'k 1' };
     const byHttp = async () => {
       const answer = await fetch(`${hub.origin}/api/rooms/a/messages`, {
         method: 'POST',
-        headers: { authorization: 'Bearer key', 'content-type': 'application/json' },
+        headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
         body: JSON.stringify({ content: 'by HTTP', userId: 'ada', key: message.key }),
       });
       const { id, offset } = await answer.json();
