@@ -1,11 +1,11 @@
 //! What waits to go out to one client: frames that are encoded once and shared by
 //! every member of a room, bounded in bytes.
 //!
-//! Pushing never writes. A push puts the queue on the [`FlushList`] of the
-//! worker that owns the socket; when the worker has handled everything that
-//! arrived together, it writes each queue on the list with one system call. A
-//! socket that takes no more is left to its driver, which waits until it is
-//! writable again.
+//! A push puts the queue on the [`FlushList`] of the worker that owns the
+//! socket; when the worker has handled everything that arrived together, it
+//! writes each queue on the list with one system call. A frame that is alone is
+//! [handed](Outbound::hand) to the socket at once. A socket that takes no more is
+//! left to its driver, which waits until it is writable again.
 
 use std::{
     collections::VecDeque,
@@ -23,10 +23,12 @@ use parking_lot::Mutex;
 
 mod flush;
 mod hand;
+mod queue;
 mod reads;
 
+use self::queue::{Item, Queue};
 pub use self::{flush::FlushList, reads::ReadPlace};
-use crate::frame::{Frame, MAX_PIECES};
+use crate::frame::Frame;
 
 /// What happens when a message does not fit any more (`session.when_full`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -98,52 +100,10 @@ pub struct Outbound {
     reading: AtomicU32,
 }
 
-struct Item {
-    frame: Frame,
-    class: Class,
-}
-
-#[derive(Default)]
-struct Queue {
-    items: VecDeque<Item>,
-    /// Bytes of all items, without what was written of the first.
-    bytes: usize,
-    /// Bytes of the first item that are written.
-    written: usize,
-    /// Bytes taken by the socket since the connection opened.
-    progress: u64,
-    /// How many of them are in the metrics.
-    counted: u64,
-    /// How many of `bytes` are in the metrics.
-    reported: u32,
-    on_flush_list: bool,
-    /// The socket takes no more; the driver waits for it.
-    blocked: bool,
-    failed: bool,
-    closing: Option<CloseCode>,
-    writer: Option<Arc<dyn RawWrite>>,
-    /// What most queues never have.
-    rare: Option<Box<Rare>>,
-}
-
-#[derive(Default)]
-struct Rare {
-    /// Why the socket is gone.
-    reason: Option<&'static str>,
-    /// Tasks that wait until less is queued.
-    waiters: Vec<Waker>,
-}
-
 /// A queue takes one frame for so many bytes of its bound, and [`MIN_FRAMES`] in any
 /// case.
 const MIN_FRAME_SHARE: usize = 128;
 const MIN_FRAMES: usize = 16;
-/// Most slices handed to one system call.
-const MAX_SLICES: usize = 64;
-/// A queue that is empty keeps at most this many places.
-const KEEP_CAPACITY: usize = 1;
-/// How far back a newer volatile frame looks for the one it replaces.
-const CONFLATE_SCAN: usize = 256;
 
 impl Outbound {
     /// A queue of at most `max_bytes`, flushed by the worker that owns `flush`.
@@ -441,157 +401,6 @@ impl Drop for Outbound {
         let queue = self.queue.get_mut();
         queue.bytes = 0;
         queue.report(&self.flush);
-    }
-}
-
-impl Queue {
-    fn append(&mut self, item: Item) {
-        self.bytes += item.frame.len();
-        if self.items.capacity() == 0 {
-            // Most queues never hold more than one frame at a time.
-            self.items.reserve_exact(1);
-        }
-        self.items.push_back(item);
-    }
-
-    /// The first item may be half written; it stays.
-    fn begun(&self) -> usize {
-        usize::from(self.written > 0)
-    }
-
-    fn replace(&mut self, key: u64, frame: &Frame) -> bool {
-        let begun = self.begun();
-        let found = (begun..self.items.len())
-            .rev()
-            .take(CONFLATE_SCAN)
-            .find(|&i| self.items[i].class == Class::Volatile(key));
-        let Some(at) = found else { return false };
-        let item = &mut self.items[at];
-        self.bytes = self.bytes - item.frame.len() + frame.len();
-        item.frame = frame.clone();
-        true
-    }
-
-    /// Drops older frames until `len` more bytes fit; none if they cannot.
-    fn make_room(&mut self, when_full: WhenFull, max: usize, len: usize) -> Option<usize> {
-        let enough = |bytes: usize, dropped: usize| match when_full {
-            WhenFull::Disconnect => false,
-            WhenFull::DropOldest => bytes + len <= max && dropped > 0,
-            WhenFull::Conflate => false,
-        };
-        if when_full == WhenFull::Disconnect {
-            return None;
-        }
-        let begun = self.begun();
-        let (mut index, mut dropped, mut bytes) = (0, 0, self.bytes);
-        self.items.retain(|item| {
-            let droppable = index >= begun && item.class != Class::Reply && !enough(bytes, dropped);
-            index += 1;
-            if droppable {
-                dropped += 1;
-                bytes -= item.frame.len();
-            }
-            !droppable
-        });
-        self.bytes = bytes;
-        (bytes + len <= max && dropped > 0).then_some(dropped)
-    }
-
-    fn drop_unbegun(&mut self) {
-        let begun = self.begun();
-        self.items.truncate(begun);
-        self.bytes = self.items.front().map_or(0, |i| i.frame.len() - self.written);
-    }
-
-    fn drain(&mut self, write: &mut dyn FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Drained {
-        if self.failed {
-            return Drained::Failed;
-        }
-        self.blocked = false;
-        while !self.items.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let (mut count, mut skip) = (0, self.written);
-            for item in &self.items {
-                if count > MAX_SLICES - MAX_PIECES {
-                    break;
-                }
-                for piece in item.frame.pieces() {
-                    let left = &piece[skip.min(piece.len())..];
-                    skip -= piece.len() - left.len();
-                    if !left.is_empty() {
-                        slices[count] = IoSlice::new(left);
-                        count += 1;
-                    }
-                }
-            }
-            match write(&slices[..count]) {
-                Ok(0) => {
-                    self.failed = true;
-                    return Drained::Failed;
-                }
-                Ok(n) => self.advance(n),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.blocked = true;
-                    return Drained::Blocked;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.failed = true;
-                    self.wake_waiters();
-                    return Drained::Failed;
-                }
-            }
-        }
-        self.relax();
-        Drained::Empty
-    }
-
-    fn count_progress(&mut self) -> u64 {
-        self.progress - std::mem::replace(&mut self.counted, self.progress)
-    }
-
-    fn advance(&mut self, mut n: usize) {
-        self.progress += n as u64;
-        self.bytes -= n;
-        self.wake_waiters();
-        while n > 0 {
-            let Some(first) = self.items.front() else { return };
-            let left = first.frame.len() - self.written;
-            if n < left {
-                self.written += n;
-                return;
-            }
-            n -= left;
-            self.written = 0;
-            self.items.pop_front();
-        }
-    }
-
-    /// Puts what waits into the gauge. Not called for each push: what a client takes
-    /// at once never shows up, and costs no counter that workers share.
-    fn report(&mut self, flush: &FlushList) {
-        let bytes = u32::try_from(self.bytes).unwrap_or(u32::MAX);
-        let before = std::mem::replace(&mut self.reported, bytes);
-        if bytes != before
-            && let Some(waiting) = &flush.waiting
-        {
-            waiting.add(i64::from(bytes) - i64::from(before));
-        }
-    }
-
-    /// Gives memory back.
-    fn relax(&mut self) {
-        if self.items.is_empty() && self.items.capacity() > KEEP_CAPACITY {
-            self.items = VecDeque::new();
-        }
-    }
-
-    fn wake_waiters(&mut self) {
-        let Some(rare) = &mut self.rare else { return };
-        rare.waiters.drain(..).for_each(Waker::wake);
-        if rare.reason.is_none() {
-            self.rare = None;
-        }
     }
 }
 

@@ -21,71 +21,12 @@ use crate::{
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
-/// A client that remembers what it must, and everything it got.
-struct Listener {
-    user: String,
-    session: Value,
-    positions: BTreeMap<String, Value>,
-    got: BTreeMap<String, Vec<(u64, String)>>,
-}
-
-fn position(of: &Value) -> Value {
-    json!({"epoch": of["epoch"], "offset": of["offset"]})
-}
-
-fn open(hub: &Hub, user: &str) -> (Ws, Value) {
-    let mut ws = hub.connect(Handshake::new().query_token(&token(user, json!({}))));
-    let session = ws.expect_kind("authenticated")["sessionId"].clone();
-    (ws, session)
-}
-
-impl Listener {
-    fn enter(hub: &Hub, user: &str) -> (Self, Ws) {
-        let (mut ws, session) = open(hub, user);
-        let positions = ROOMS.map(|room| (room.to_owned(), position(&ws.join(room)))).into();
-        (Self { user: user.into(), session, positions, got: BTreeMap::new() }, ws)
-    }
-
-    fn hear(&mut self, event: &Value) {
-        if event["type"] != "message" {
-            return;
-        }
-        let room = event["roomId"].as_str().unwrap().to_owned();
-        self.positions.insert(room.clone(), position(event));
-        let content = event["content"].as_str().unwrap().to_owned();
-        self.got.entry(room).or_default().push((event["offset"].as_u64().unwrap(), content));
-    }
-
-    /// Hears until the connection ends, or until it stands at these offsets.
-    fn hear_on(&mut self, ws: &mut Ws, heads: Option<&HashMap<&str, u64>>) {
-        ws.take(|_| true).iter().for_each(|event| self.hear(event));
-        let deadline = Instant::now() + LONG;
-        let there = |this: &Self| {
-            heads.is_some_and(|heads| {
-                heads.iter().all(|(room, head)| this.positions[*room]["offset"] == *head)
-            })
-        };
-        while !there(self) {
-            match ws.next_event(deadline) {
-                Some(event) => self.hear(&event),
-                None if heads.is_none() => return,
-                None => panic!("{} stands at {:?}, not at {heads:?}", self.user, self.positions),
-            }
-        }
-    }
-
-    /// Comes back at a node and asks for everything in one frame.
-    fn resume(&mut self, hub: &Hub) -> Ws {
-        let (mut ws, session) = open(hub, &self.user);
-        let request = json!({
-            "type": "resume", "sessionId": self.session, "positions": self.positions
-        });
-        let answer = ws.ok(request);
-        assert_eq!(answer["recovered"], true, "{}: {answer}", self.user);
-        assert_eq!(answer["rooms"].as_array().unwrap().len(), ROOMS.len(), "{answer}");
-        self.session = session;
-        ws
-    }
+/// Comes back at a node, with everything.
+fn resume(listener: &mut Listener, hub: &Hub) -> Ws {
+    let (ws, answer) = listener.resume(hub);
+    assert_eq!(answer["recovered"], true, "{}: {answer}", listener.user);
+    assert_eq!(answer["rooms"].as_array().unwrap().len(), ROOMS.len(), "{answer}");
+    ws
 }
 
 /// Sends numbered messages to each room in turn until told to stop; how many, and where
@@ -121,7 +62,7 @@ fn sessions_of_a_killed_node_go_on_at_the_others() {
     // The sender's own node lives: its numbers have no hole.
     let sending = sender(&fleet.hubs[2], &stop, &sent);
     let mut crowd: Vec<(Listener, Ws)> =
-        (0..6).map(|n| Listener::enter(&fleet.hubs[0], &format!("listener{n}"))).collect();
+        (0..6).map(|n| Listener::enter(&fleet.hubs[0], &ROOMS, &format!("listener{n}"))).collect();
     let mut began: HashMap<String, BTreeMap<String, Value>> = HashMap::new();
     for (listener, _) in &crowd {
         began.insert(listener.user.clone(), listener.positions.clone());
@@ -148,7 +89,7 @@ fn sessions_of_a_killed_node_go_on_at_the_others() {
         for hearing in hearing {
             let mut listener = hearing.join().unwrap();
             let asked = Instant::now();
-            let ws = listener.resume(&fleet.hubs[lives]);
+            let ws = resume(&mut listener, &fleet.hubs[lives]);
             slowest = slowest.max(asked.elapsed());
             crowd.push((listener, ws));
         }

@@ -3,7 +3,7 @@
 //! more often.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     thread,
     time::{Duration, Instant},
 };
@@ -13,87 +13,6 @@ use serde_json::{Value, json};
 use crate::support::*;
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
-
-/// A client that remembers what it must, and everything it got.
-struct Listener {
-    user: String,
-    session: Value,
-    positions: BTreeMap<String, Value>,
-    got: BTreeMap<String, Vec<(u64, String)>>,
-}
-
-fn position(of: &Value) -> Value {
-    json!({"epoch": of["epoch"], "offset": of["offset"]})
-}
-
-/// An open connection, and the id of its session.
-fn open(hub: &Hub, user: &str) -> (Ws, Value) {
-    let mut ws = hub.connect(Handshake::new().query_token(&token(user, json!({}))));
-    let session = ws.expect_kind("authenticated")["sessionId"].clone();
-    (ws, session)
-}
-
-impl Listener {
-    fn enter(hub: &Hub, user: &str) -> (Self, Ws) {
-        let (mut ws, session) = open(hub, user);
-        let mut listener =
-            Self { user: user.into(), session, positions: BTreeMap::new(), got: BTreeMap::new() };
-        for room in ROOMS {
-            let joined = ws.join(room);
-            listener.positions.insert(room.into(), position(&joined));
-        }
-        (listener, ws)
-    }
-
-    fn hear(&mut self, event: &Value) {
-        if event["type"] != "message" {
-            return;
-        }
-        let room = event["roomId"].as_str().unwrap().to_owned();
-        let (offset, content) = (event["offset"].as_u64().unwrap(), event["content"].as_str());
-        self.positions.insert(room.clone(), position(event));
-        self.got.entry(room).or_default().push((offset, content.unwrap().into()));
-    }
-
-    /// Hears until the connection ends, or until it stands at these offsets.
-    fn hear_on(&mut self, ws: &mut Ws, heads: Option<&HashMap<&str, u64>>) {
-        for event in ws.take(|_| true) {
-            self.hear(&event);
-        }
-        let deadline = Instant::now() + SOON;
-        loop {
-            let there = heads.is_some_and(|heads| {
-                heads.iter().all(|(room, head)| self.positions[*room]["offset"] == *head)
-            });
-            if there {
-                return;
-            }
-            match ws.next_event(deadline) {
-                Some(event) => self.hear(&event),
-                None if heads.is_none() => return,
-                None => panic!("{} stands at {:?}, not at {heads:?}", self.user, self.positions),
-            }
-        }
-    }
-
-    /// Comes back and asks for everything in one frame; the answer.
-    fn resume(&mut self, hub: &Hub) -> (Ws, Value) {
-        let (mut ws, session) = open(hub, &self.user);
-        let id = ws.ask(json!({
-            "type": "resume", "sessionId": self.session, "positions": self.positions
-        }));
-        self.session = session;
-        let deadline = Instant::now() + SOON;
-        loop {
-            let event = ws.next_event(deadline).expect("an answer to resume");
-            if event["id"] == *id {
-                assert_eq!(event["type"], "ack", "{event}");
-                return (ws, event);
-            }
-            assert_ne!(event["type"], "message", "before the answer");
-        }
-    }
-}
 
 /// Sends numbered messages with keys to each room in turn until the connection ends;
 /// the number of the first that is not acknowledged.
@@ -143,7 +62,7 @@ fn a_killed_hub_loses_doubles_and_reorders_nothing() {
     ]);
     let mut crowd: Vec<(Listener, Option<Ws>)> = (0..4)
         .map(|n| {
-            let (listener, ws) = Listener::enter(&hub, &format!("listener{n}"));
+            let (listener, ws) = Listener::enter(&hub, &ROOMS, &format!("listener{n}"));
             (listener, Some(ws))
         })
         .collect();
@@ -205,7 +124,7 @@ fn a_killed_hub_loses_doubles_and_reorders_nothing() {
 #[test]
 fn the_newer_connection_wins() {
     let hub = Hub::start(&[]);
-    let (mut listener, mut older) = Listener::enter(&hub, "ann");
+    let (mut listener, mut older) = Listener::enter(&hub, &ROOMS, "ann");
     let mut sender = hub.member("bob", "a");
     sender.ok(json!({"type": "message", "roomId": "a", "content": "one"}));
     listener.hear(&older.expect_kind("message"));
@@ -226,7 +145,7 @@ fn the_newer_connection_wins() {
 #[test]
 fn resuming_gives_no_more_rooms_than_a_session_may_have() {
     let hub = Hub::start(&[("HUBBUB__ROOMS__MAX_PER_SESSION", "4")]);
-    let (mut first, older) = Listener::enter(&hub, "ann");
+    let (mut first, older) = Listener::enter(&hub, &ROOMS, "ann");
     drop(older);
     let (mut ws, session) = open(&hub, "ann");
     for room in ["d", "e"] {
@@ -252,7 +171,7 @@ fn resuming_gives_no_more_rooms_than_a_session_may_have() {
 #[test]
 fn a_room_that_is_named_but_was_not_kept_comes_back_if_the_user_may_be_in_it() {
     let hub = Hub::start(&[]);
-    let (mut first, older) = Listener::enter(&hub, "ann");
+    let (mut first, older) = Listener::enter(&hub, &ROOMS, "ann");
     drop(older);
     // The store lost these joins; the second is not for her.
     first.positions.insert("user:bob".into(), json!({"epoch": "0", "offset": 0}));
@@ -271,7 +190,7 @@ fn a_room_that_is_named_but_was_not_kept_comes_back_if_the_user_may_be_in_it() {
 #[test]
 fn what_cannot_be_proved_is_not_recovered() {
     let hub = Hub::start(&[("HUBBUB__HISTORY__MAX_MESSAGES", "10"), UNLIMITED]);
-    let (mut listener, ws) = Listener::enter(&hub, "ann");
+    let (mut listener, ws) = Listener::enter(&hub, &ROOMS, "ann");
     drop(ws);
     let mut sender = hub.member("bob", "a");
     for n in 0..200 {
@@ -296,7 +215,7 @@ fn what_cannot_be_proved_is_not_recovered() {
 #[test]
 fn another_user_a_ban_and_the_end_of_the_window_keep_a_session_away() {
     let hub = Hub::start(&[("HUBBUB__SESSION__RECOVERY_MS", "400")]);
-    let (mut listener, ws) = Listener::enter(&hub, "ann");
+    let (mut listener, ws) = Listener::enter(&hub, &ROOMS, "ann");
     let resume = json!({"type": "resume", "sessionId": listener.session, "positions": {}});
     let mut other = hub.ws("bob");
     assert_eq!(other.ok(resume.clone())["rooms"], json!([]));
@@ -306,7 +225,7 @@ fn another_user_a_ban_and_the_end_of_the_window_keep_a_session_away() {
     let (_ws, answer) = listener.resume(&hub);
     assert_eq!((&answer["recovered"], &answer["rooms"]), (&json!(false), &json!([])));
     // Who may not be in a room any more does not come back into it.
-    let (mut listener, ws) = Listener::enter(&hub, "eve");
+    let (mut listener, ws) = Listener::enter(&hub, &ROOMS, "eve");
     drop(ws);
     let claims = json!({"rooms": ["b"]});
     let mut ws = hub.connect(Handshake::new().query_token(&token("eve", claims)));

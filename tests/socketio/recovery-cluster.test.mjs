@@ -141,7 +141,7 @@ describe('recovery between nodes', () => {
   /** Redis is killed with the node, and starts again. */
   const both = {
     what: 'the node and Redis are killed',
-    trials: Math.ceil(TRIALS / 6),
+    trials: Math.max(3, Math.ceil(TRIALS / 6)),
     async strike(dying) {
       const [started] = await Promise.all([killed.strike(dying), redis.restart()]);
       return started;

@@ -136,7 +136,7 @@ impl OpenError {
 
 /// Keeps other processes out of a data directory while it lives. The system
 /// releases it when the process ends, however it ends.
-pub(super) struct DirectoryLock(#[allow(dead_code)] Connection);
+pub(super) struct DirectoryLock(#[expect(dead_code, reason = "held, not used")] Connection);
 
 impl DirectoryLock {
     /// Makes the directory if it is missing and takes its lock.

@@ -14,7 +14,9 @@ impl Outbound {
         let mut queue = self.queue.lock();
         let idle = queue.items.is_empty()
             && !(queue.blocked || queue.on_flush_list || queue.failed)
-            && queue.closing.is_none();
+            && queue.closing.is_none()
+            // What the socket does not take of it must fit into the queue.
+            && frame.len() <= self.max_bytes;
         let Some(writer) = queue.writer.as_ref().filter(|_| idle) else {
             drop(queue);
             return (self.push(frame, class), 0);

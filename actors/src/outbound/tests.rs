@@ -223,3 +223,13 @@ fn what_is_alone_is_written_at_once_and_in_order() {
     q.close(CloseCode::Normal);
     assert_eq!(q.hand(&first, Class::Durable), (Pushed::Closed, 0));
 }
+
+#[test]
+fn what_is_larger_than_the_bound_is_not_written_either() {
+    let q = queue(80, WhenFull::Disconnect);
+    let sink = Arc::new(Sink { room: 10_000.into(), taken: parking_lot::Mutex::default() });
+    q.set_writer(sink.clone());
+    assert_eq!(q.hand(&frame(81, 1), Class::Durable), (Pushed::Overflowed, 0));
+    assert!(sink.taken.lock().is_empty());
+    assert_eq!(q.closing(), Some(CloseCode::TooSlow));
+}
