@@ -20,6 +20,8 @@ pub struct Frame(Arc<Encoded>);
 struct Encoded {
     bytes: Bytes,
     header: u8,
+    /// How many frames of events it is made of, beyond the first.
+    more: u16,
     /// Where a tail may be put in.
     cut: Option<NonZeroU32>,
     /// Whose body it has, if `bytes` is only a header and a tail of its own.
@@ -57,12 +59,24 @@ impl Frame {
         write_header(&mut bytes, TEXT, payload);
         let header = bytes.len() as u8;
         bytes.extend_from_slice(tail.as_bytes());
-        Self(Arc::new(Encoded { bytes: bytes.into(), header, cut: None, body: Some(self.clone()) }))
+        Self(Arc::new(Encoded {
+            bytes: bytes.into(),
+            header,
+            more: 0,
+            cut: None,
+            body: Some(self.clone()),
+        }))
     }
 
     /// A binary frame.
     pub fn binary(payload: &[u8]) -> Self {
         Self::new(BINARY, payload)
+    }
+
+    /// Bytes that are no frame: the answer to a handshake, so that it leaves with what follows.
+    pub fn raw(bytes: Vec<u8>) -> Self {
+        let bytes = bytes.into();
+        Self(Arc::new(Encoded { bytes, header: 0, more: 0, cut: None, body: None }))
     }
 
     /// A ping; the payload has at most 125 bytes.
@@ -101,7 +115,28 @@ impl Frame {
             write_frame(&mut bytes, BINARY, data);
         }
         let header = header_len(text.len()) as u8;
-        Self(Arc::new(Encoded { bytes: bytes.into(), header, cut: None, body: None }))
+        Self(Arc::new(Encoded { bytes: bytes.into(), header, more: 0, cut: None, body: None }))
+    }
+
+    /// Frames that leave together, as one: what a burst of messages is for each member of a room.
+    /// None of none. They take no tail of their own any more.
+    pub fn joined(frames: &[Self]) -> Option<Self> {
+        let (first, rest) = frames.split_first()?;
+        if rest.is_empty() {
+            return Some(first.clone());
+        }
+        let mut bytes = Vec::with_capacity(frames.iter().map(Self::len).sum());
+        for piece in frames.iter().flat_map(Self::pieces) {
+            bytes.extend_from_slice(piece);
+        }
+        let (header, more) = (first.0.header, frames.iter().map(Self::events).sum::<usize>() - 1);
+        let more = u16::try_from(more).unwrap_or(u16::MAX);
+        Some(Self(Arc::new(Encoded { bytes: bytes.into(), header, more, cut: None, body: None })))
+    }
+
+    /// How many events it is made of.
+    pub fn events(&self) -> usize {
+        usize::from(self.0.more) + 1
     }
 
     fn new(opcode: u8, payload: &[u8]) -> Self {
@@ -109,7 +144,13 @@ impl Frame {
         let mut bytes = Vec::with_capacity(header + payload.len());
         write_frame(&mut bytes, opcode, payload);
         // Exactly full, so that no second allocation is needed to share it.
-        Self(Arc::new(Encoded { bytes: bytes.into(), header: header as u8, cut: None, body: None }))
+        Self(Arc::new(Encoded {
+            bytes: bytes.into(),
+            header: header as u8,
+            more: 0,
+            cut: None,
+            body: None,
+        }))
     }
 
     /// Whether it carries a text of the layer above.
@@ -149,7 +190,7 @@ impl Frame {
     }
 
     /// The payload alone, sharing the same memory unless it has a tail. Of one with
-    /// attachments ask [`messages`](Self::messages).
+    /// attachments, or of several that were [joined](Self::joined), ask [`messages`](Self::messages).
     pub fn payload(&self) -> Bytes {
         if self.0.body.is_none() {
             return self.0.bytes.slice(usize::from(self.0.header)..);
@@ -231,6 +272,7 @@ fn write_header(out: &mut Vec<u8>, opcode: u8, payload: usize) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -242,6 +284,20 @@ mod tests {
         expected.extend(attachments.into_iter().map(|data| (false, data)));
         assert_eq!(frame.messages().collect::<Vec<_>>(), expected);
         assert_eq!(Frame::ping(b"x").messages().count(), 0);
+    }
+
+    #[test]
+    fn joined_frames_are_their_bytes_in_a_row() {
+        let frames = [b"one".to_vec(), vec![b'x'; 200], b"3".to_vec()].map(|p| Frame::text(&p));
+        let open = Frame::open_text(b"[\"\"]", 2).with_tail("t");
+        let all = [&frames[..], &[open]].concat();
+        let joined = Frame::joined(&all).unwrap();
+        assert_eq!(joined.events(), 4);
+        assert_eq!(joined.len(), all.iter().map(Frame::len).sum::<usize>());
+        let apart: Vec<_> = all.iter().flat_map(Frame::messages).collect();
+        assert_eq!(joined.messages().collect::<Vec<_>>(), apart);
+        assert_eq!(Frame::joined(&all[..1]).unwrap().bytes(), all[0].bytes());
+        assert!(Frame::joined(&[]).is_none());
     }
 
     #[test]

@@ -223,6 +223,7 @@ impl Outbound {
 
     /// Answers the client's close frame with the client's own code.
     pub fn answer_close(self: &Arc<Self>, code: Option<u16>) {
+        self.queue.lock().answered = true;
         self.close_frame(CloseCode::Normal, Frame::close_answer(code), false);
     }
 
@@ -261,9 +262,20 @@ impl Outbound {
         self.flush.add(self.clone());
     }
 
+    /// Has the processor fetch what a push needs, without waiting for it.
+    pub(crate) fn warm(&self) {
+        std::hint::black_box(self.queue.is_locked());
+        std::hint::black_box(self.max_bytes);
+    }
+
     /// The close code once the connection is closing.
     pub fn closing(&self) -> Option<CloseCode> {
         self.queue.lock().closing
+    }
+
+    /// Whether the client has closed, so that nothing more of it is to come.
+    pub fn is_answered(&self) -> bool {
+        self.queue.lock().answered
     }
 
     /// Bytes that wait.

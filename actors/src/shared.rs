@@ -21,6 +21,7 @@ use hubbub_protocol::{
     wire::{Format, FormatId, OFFSET_END},
 };
 use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
 
 use crate::{
     clock::Clock,
@@ -39,6 +40,9 @@ use crate::{
     session::{EngineSettings, Grants, HeartbeatSettings, Identity, engine::registry::Registry},
     session_store::SessionStore,
 };
+
+/// Most bytes of messages that leave as one frame of frames.
+const MAX_BURST_BYTES: usize = 32 * 1024;
 
 /// Times and bounds, from the configuration.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ pub struct Settings {
     pub outbound_max_bytes: usize,
     /// `session.when_full`.
     pub when_full: WhenFull,
+    /// `session.flush_interval_us`.
+    pub flush_interval_us: u64,
     /// `auth.timeout_ms`.
     pub auth_timeout_ms: u64,
     /// `auth.anonymous`.
@@ -75,6 +81,19 @@ pub struct Settings {
     pub engine: EngineSettings,
     /// `dev.fault_injection`: some event names make an actor panic.
     pub fault_injection: bool,
+}
+
+impl Settings {
+    /// Whether what is written waits for more.
+    pub(crate) fn gathers(&self) -> bool {
+        self.flush_interval_us > 0
+    }
+
+    /// Most bytes of messages that are handed to a client as one: so few that they fit behind
+    /// what waits already, and into the answer to a poll.
+    pub(crate) fn burst_bytes(&self) -> usize {
+        MAX_BURST_BYTES.min(self.outbound_max_bytes / 8).min(self.engine.max_payload / 8)
+    }
 }
 
 /// For whom receipts are kept, and how often (section `receipts`).
@@ -228,6 +247,13 @@ impl Shared {
         }
     }
 
+    /// A record was handed to its members here: how long after it was taken.
+    pub(crate) fn delivered_after(&self, record: &Stored) {
+        // Clocks of nodes may differ; what seems to come from the future took no time.
+        let ms = self.clock.wall().saturating_sub(record.record.timestamp.0);
+        self.metrics.delivery_seconds.observe(ms as f64 / 1000.0);
+    }
+
     pub(crate) fn tell_tracker(&self, update: PresenceUpdate) {
         if let Some(link) = self.tracker.get() {
             link.updates.do_send(update);
@@ -248,7 +274,14 @@ impl Shared {
             Event::Receipt(e) => e.author.as_ref(),
             _ => None,
         };
-        Renderer { shared: self, event, class, about, frames: Vec::new() }
+        Renderer {
+            shared: self,
+            event,
+            class,
+            about,
+            frames: SmallVec::new(),
+            known: SmallVec::new(),
+        }
     }
 }
 
@@ -259,7 +292,9 @@ pub(crate) struct Renderer<'a> {
     pub(crate) class: Class,
     /// The user whose sessions may get a copy of their own, or none.
     pub(crate) about: Option<&'a UserId>,
-    frames: Vec<(FormatId, Copy, Option<Frame>)>,
+    frames: SmallVec<[(FormatId, Copy, Option<Frame>); 2]>,
+    /// What was asked for before, and where it is in `frames`: the next member asks for the same.
+    known: SmallVec<[(FormatId, Copy, usize); 2]>,
 }
 
 impl<'a> Renderer<'a> {
@@ -274,9 +309,23 @@ impl<'a> Renderer<'a> {
     /// The frame in a format; none if its vocabulary does not have the event.
     /// The sender's copy is rendered apart only where the vocabulary tells them apart.
     pub(crate) fn frame(&mut self, id: FormatId, copy: Copy) -> Option<&Frame> {
+        let known = self.known.iter().find(|(f, c, _)| *f == id && *c == copy);
+        let at = match known {
+            Some((_, _, at)) => *at,
+            None => {
+                let at = self.render(id, copy);
+                self.known.push((id, copy, at));
+                at
+            }
+        };
+        self.frames[at].2.as_ref()
+    }
+
+    /// Where the frame of a format is; rendered if it is the first of its kind.
+    fn render(&mut self, id: FormatId, copy: Copy) -> usize {
         let format = self.shared.format(id);
         let copy = format.copy(self.event, copy);
-        let at = match self.frames.iter().position(|(f, c, _)| *f == id && *c == copy) {
+        match self.frames.iter().position(|(f, c, _)| *f == id && *c == copy) {
             Some(at) => at,
             None => {
                 let payload = match self.event {
@@ -300,8 +349,7 @@ impl<'a> Renderer<'a> {
                 self.frames.push((id, copy, frame));
                 self.frames.len() - 1
             }
-        };
-        self.frames[at].2.as_ref()
+        }
     }
 }
 

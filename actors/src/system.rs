@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, Addr, Arbiter};
+use actix::{
+    Actor, Addr, Arbiter, Context,
+    dev::channel::{self, AddressReceiver},
+};
 use hubbub_protocol::{
     error::HubError,
     event::{CustomEvent, Event, Notification},
@@ -19,7 +22,7 @@ use hubbub_protocol::{
     traceparent::TraceParent,
     wire::Format,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -80,6 +83,8 @@ pub struct Parts {
     pub cluster: Option<Arc<ClusterPresence>>,
     /// What a backend is told; none if it is told nothing.
     pub hooks: Option<Arc<Hooks>>,
+    /// How many workers there will be.
+    pub workers: usize,
     /// The formats that sessions may speak, besides those of Socket.IO namespaces.
     pub formats: Vec<Format>,
 }
@@ -89,6 +94,8 @@ pub struct Parts {
 pub struct Hub {
     shared: Arc<Shared>,
     tracker: Addr<PresenceTracker>,
+    /// The tracker's mailbox, until the worker that it shares a thread with is there.
+    waiting: Arc<Mutex<Option<AddressReceiver<PresenceTracker>>>>,
     room_servers: Arc<RwLock<Vec<Addr<RoomServer>>>>,
     started: Instant,
 }
@@ -107,8 +114,14 @@ fn no_tracker<E>(_: E) -> HubError {
     HubError::unavailable("the presence tracker is busy; try again")
 }
 
+/// Runs the presence tracker on the current thread.
+fn run_tracker(mailbox: AddressReceiver<PresenceTracker>, shared: Arc<Shared>) {
+    Context::with_receiver(mailbox).run(PresenceTracker::new(shared));
+}
+
 impl Hub {
-    /// Wires the actors of a node. The presence tracker gets a thread of its own.
+    /// Wires the actors of a node. The presence tracker gets a thread of its own, or that of
+    /// the only worker.
     pub fn start(parts: Parts) -> Self {
         let shared = Arc::new(Shared {
             node: parts.node,
@@ -141,12 +154,16 @@ impl Hub {
                 }
             }));
         }
-        let arbiter = Arbiter::new();
-        let for_tracker = shared.clone();
-        let tracker = PresenceTracker::start_in_arbiter(&arbiter.handle(), move |ctx| {
-            ctx.set_mailbox_capacity(crate::room_server::MAILBOX);
-            PresenceTracker::new(for_tracker)
-        });
+        // On a node of one worker a thread of its own would only be switched to and fro.
+        let (sender, mailbox) = channel::channel(crate::room_server::MAILBOX);
+        let tracker = Addr::new(sender);
+        let waiting = if parts.workers == 1 {
+            Some(mailbox)
+        } else {
+            let for_tracker = shared.clone();
+            Arbiter::new().spawn_fn(move || run_tracker(mailbox, for_tracker));
+            None
+        };
         let link = TrackerLink {
             updates: tracker.clone().recipient(),
             members: tracker.clone().recipient(),
@@ -164,16 +181,26 @@ impl Hub {
             };
             cluster.start(shared.clone(), started, &Arbiter::new().handle());
         }
-        Self { shared, tracker, room_servers: Arc::default(), started: Instant::now() }
+        Self {
+            shared,
+            tracker,
+            waiting: Arc::new(Mutex::new(waiting)),
+            room_servers: Arc::default(),
+            started: Instant::now(),
+        }
     }
 
     /// Starts what a worker needs on the current thread, which must run an actix
     /// system. At most [`MAX_WORKERS`](crate::relay::MAX_WORKERS) workers.
     pub fn add_worker(&self) -> Worker {
+        if let Some(mailbox) = self.waiting.lock().take() {
+            run_tracker(mailbox, self.shared.clone());
+        }
         let room_server = RoomServer::launch(self.shared.clone());
         let heart = Heart::new(self.shared.clone()).start();
         let waiting = self.shared.metrics.outbound_queue_bytes.clone();
-        let flush = Arc::new(FlushList::counting(waiting));
+        let interval = Duration::from_micros(self.shared.settings.flush_interval_us);
+        let flush = Arc::new(FlushList::counting(waiting, interval));
         let written = self.shared.metrics.outbound_bytes.clone();
         actix_rt::spawn(flush.clone().run(move |bytes| written.inc_by(bytes as u64)));
         self.shared.workers.write().push(room_server.clone().recipient());

@@ -139,6 +139,8 @@ sections! {
         /// What happens beyond that.
         when_full: WhenFull = WhenFull::Disconnect,
             Kind::Choice(&["disconnect", "drop_oldest", "conflate"]);
+        /// Time between two rounds of writing, in microseconds; 0: at once.
+        flush_interval_us: u64 = 0, Kind::integer(0, 1_000_000);
         /// How long a lost session can come back, in milliseconds; 0: not at all.
         recovery_ms: u64 = 120 * SECOND, Kind::integer(0, DAY);
     }

@@ -74,6 +74,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
     let hooks = hooks::start(&config, instance, &clock, &registry)?;
     let hub = Hub::start(Parts {
         node: config.node.id.as_str().into(),
+        workers: config.server.worker_count().clamp(1, MAX_WORKERS),
         clock,
         metrics,
         settings: wiring::settings(&config)?,

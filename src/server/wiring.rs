@@ -68,6 +68,7 @@ pub fn settings(config: &Config) -> Result<Settings, String> {
             config::WhenFull::DropOldest => WhenFull::DropOldest,
             config::WhenFull::Conflate => WhenFull::Conflate,
         },
+        flush_interval_us: config.session.flush_interval_us,
         auth_timeout_ms: config.auth.timeout_ms,
         anonymous: config.auth.anonymous,
         presence: PresenceSettings {

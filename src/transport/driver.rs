@@ -178,6 +178,11 @@ impl<S: Socket> Future for Driver<S> {
             }
             // The session goes first.
             self.work = None;
+            if self.outbound.is_answered() && self.lane.is_quiet(cx) {
+                // Both sides have said that they close (RFC 6455, section 7.1.1).
+                let reason = self.outbound.reason();
+                return self.end(reason);
+            }
             self.work = Some(Box::pin(linger(self.lane.clone())));
             self.lingers = true;
         }

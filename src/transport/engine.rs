@@ -8,8 +8,9 @@ use actix_http::{
 };
 use bytes::Bytes;
 use futures_util::SinkExt;
-use hubbub_actors::session::engine::{
-    self, Engine, EngineStart, Hello, registry::Entry, seat::Seat,
+use hubbub_actors::{
+    outbound::Class,
+    session::engine::{self, Engine, EngineStart, Hello, registry::Entry, seat::Seat},
 };
 use hubbub_protocol::wire::engineio::{self, EngineError, Method, Query};
 
@@ -76,7 +77,17 @@ impl Transport {
             app = self.application.open(request.head());
         }
         drop(request);
-        framed.send(h1::Message::Item((response.drop_body(), BodySize::None))).await?;
+        let outbound = self.queue();
+        match purpose {
+            Purpose::Open => {
+                outbound.push(&handshake::answer(response.headers()), Class::Reply);
+            }
+            // It has a queue, which does not know of this socket yet.
+            Purpose::Continue(_) => {
+                let answer = h1::Message::Item((response.drop_body(), BodySize::None));
+                framed.send(answer).await?;
+            }
+        }
         let parts = framed.into_parts();
         let first = (!parts.read_buf.is_empty()).then(|| parts.read_buf.freeze());
         match (purpose, place) {
@@ -84,7 +95,7 @@ impl Transport {
                 let start = EngineStart {
                     shared: self.hub.shared().clone(),
                     worker: self.worker.link.clone(),
-                    outbound: self.queue(),
+                    outbound,
                     peer: ip,
                     hello,
                     app,

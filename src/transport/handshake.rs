@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use actix_http::{
     RequestHead,
-    header::{self, HeaderName},
+    header::{self, HeaderMap, HeaderName},
 };
+use hubbub_actors::frame::Frame;
 use ipnet::IpNet;
 
 /// The subprotocol under which a browser passes its token.
@@ -61,6 +62,19 @@ fn without_port(host: &str) -> &str {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     }
+}
+
+/// The answer to a handshake that is accepted (RFC 6455, section 4.2.2) as the first that
+/// waits for the client, so that it leaves in one write with what the session says first.
+pub fn answer(headers: &HeaderMap) -> Frame {
+    let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
+    for (name, value) in headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    }
+    bytes.extend_from_slice(b"\r\n");
+    Frame::raw(bytes)
 }
 
 /// Where a token came from.

@@ -111,7 +111,7 @@ impl Transport {
     pub async fn upgrade<T>(
         self: Rc<Self>,
         request: Request,
-        mut framed: Framed<T, h1::Codec>,
+        framed: Framed<T, h1::Codec>,
     ) -> Result<(), UpgradeFailed>
     where
         T: IntoSocket + AsyncRead + AsyncWrite + Unpin + 'static,
@@ -134,10 +134,11 @@ impl Transport {
         }
         let response = response.message_body(()).map_err(|_| UpgradeFailed)?;
         drop(request);
-        framed.send(h1::Message::Item((response.drop_body(), BodySize::None))).await?;
+        let outbound = self.queue();
+        outbound.push(&handshake::answer(response.headers()), Class::Reply);
         let parts = framed.into_parts();
         let first = (!parts.read_buf.is_empty()).then(|| parts.read_buf.freeze());
-        self.connect(parts.io.into_socket(), first, accepted);
+        self.connect(parts.io.into_socket(), first, accepted, outbound);
         Ok(())
     }
 
@@ -259,10 +260,15 @@ impl Transport {
     }
 
     /// Starts the session and the driver of a connection.
-    fn connect<S: Socket>(&self, socket: S, first: Option<bytes::Bytes>, accepted: Accepted) {
+    fn connect<S: Socket>(
+        &self,
+        socket: S,
+        first: Option<bytes::Bytes>,
+        accepted: Accepted,
+        outbound: Arc<Outbound>,
+    ) {
         let shared = self.hub.shared().clone();
         let settings = &shared.settings;
-        let outbound = self.queue();
         let now = shared.clock.now();
         let connection = Arc::new(Connection::new(
             Wire::Json,

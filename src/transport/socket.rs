@@ -10,7 +10,7 @@ use std::{
 
 use actix_web::rt::net::TcpStream;
 use hubbub_actors::outbound::{Drained, Outbound, RawWrite};
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// A connected socket that only its driver polls.
@@ -30,6 +30,14 @@ pub(super) struct Lane<S> {
     pub(super) socket: S,
     /// Set by the driver at each turn; taken by a full piece.
     pub(super) turn: Cell<bool>,
+}
+
+impl<S: Socket> Lane<S> {
+    /// Whether nothing that came is unread: only then no reset follows the last frame when the
+    /// socket is closed.
+    pub(super) fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
+        !matches!(self.socket.poll_read(cx, &mut [0]), Poll::Ready(Ok(1..)))
+    }
 }
 
 /// What the upgrade service may be handed.
@@ -57,9 +65,17 @@ struct Tcp(tokio::net::TcpStream);
 
 impl RawWrite for Tcp {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match slices {
-            [one] => self.0.try_write(one),
-            many => self.0.try_write_vectored(many),
+        // Most often the socket takes it at once, and what the runtime knows of the socket need
+        // not be looked at. Where it does not, the runtime must learn of it from its own try.
+        let written = match slices {
+            [one] => rustix::net::send(&self.0, one, SendFlags::NOSIGNAL),
+            many => rustix::io::writev(&self.0, many),
+        };
+        match (written, slices) {
+            (Ok(n), _) => Ok(n),
+            (Err(e), _) if e != rustix::io::Errno::AGAIN => Err(e.into()),
+            (_, [one]) => self.0.try_write(one),
+            (_, many) => self.0.try_write_vectored(many),
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Queue {
     pub(super) blocked: bool,
     pub(super) failed: bool,
     pub(super) closing: Option<CloseCode>,
+    /// The client closed first: it says no more.
+    pub(super) answered: bool,
     pub(super) writer: Option<Arc<dyn RawWrite>>,
     /// What most queues never have.
     pub(super) rare: Option<Box<Rare>>,
@@ -105,7 +107,7 @@ impl Queue {
             let droppable = index >= begun && item.class != Class::Reply && !enough(bytes, dropped);
             index += 1;
             if droppable {
-                dropped += 1;
+                dropped += item.frame.events();
                 bytes -= item.frame.len();
             }
             !droppable

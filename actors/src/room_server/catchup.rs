@@ -2,7 +2,7 @@
 //! misses records gets them: page by page, each page waiting until the client
 //! has taken most of the one before.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, time::Instant};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use hubbub_protocol::{
@@ -125,13 +125,18 @@ impl RoomServer {
         let known = self.table.room(&seat.room).and_then(|r| r.position).is_some();
         let (shared, asked) = (self.shared.clone(), seat.room.clone());
         let outbound = seat.session.connection.outbound.clone();
+        let pages = self.pages.clone();
         let prepared = async move {
             if !heard {
                 return (Start::Refused, MembersPage::default());
             }
             let start = match since {
                 None if known => Start::Here,
-                since => find_start(&shared, &asked, since).await,
+                None => find_start(&shared, &asked, None).await,
+                since => {
+                    let _place = pages.place().await;
+                    find_start(&shared, &asked, since).await
+                }
             };
             let page = members.await.unwrap_or_default();
             // Last: what is told next must fit behind what waits already.
@@ -353,14 +358,22 @@ impl RoomServer {
     ) {
         let outbound = seat.session.connection.outbound.clone();
         let (history, asked) = (self.shared.history.clone(), seat.room.clone());
-        let max_bytes = self.shared.page_bytes();
+        let (pages, max_bytes) = (self.pages.clone(), self.shared.page_bytes());
         let page = async move {
             poll_fn(|cx| outbound.poll_below(1, cx.waker())).await;
+            // Who was at the head once is near it: were it kept waiting, it would never get there
+            // in a busy room.
+            let place = if round == 0 { Some(pages.place().await) } else { None };
             let range = Range::After(have.offset);
-            Ok(history.read(&asked, range, MAX_PAGE).await?.fit(range, max_bytes))
+            let page = history.read(&asked, range, MAX_PAGE).await;
+            (page.map(|page| page.fit(range, max_bytes)), place)
         };
-        ctx.spawn(page.into_actor(self).map(move |page, act, ctx| {
+        ctx.spawn(page.into_actor(self).map(move |(page, place), act, ctx| {
+            let began = Instant::now();
             act.contained(ctx, |act, ctx| act.take_page(seat, have, round, page, ctx));
+            if let Some(place) = place {
+                place.pay(began.elapsed());
+            }
         }));
     }
 

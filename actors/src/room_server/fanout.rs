@@ -4,11 +4,16 @@
 use std::sync::Arc;
 
 use hubbub_protocol::{
+    event::Event,
     id::{RoomName, SessionId},
+    position::Position,
     vocabulary::Copy,
+    wire::FormatId,
 };
+use smallvec::SmallVec;
 
 use crate::{
+    frame::Frame,
     outbound::{Class, Pushed},
     session::SessionHandle,
     shared::{Renderer, Shared},
@@ -75,17 +80,44 @@ impl Tally {
         {
             session.handed_direct(stored.position);
         }
+        self.note(pushed, 1);
+    }
+
+    /// Hands all records of a burst to a session that has none of them; false if they must
+    /// be handed one by one, and none was.
+    pub(super) fn push_all(
+        &mut self,
+        bundle: &mut Bundle<'_>,
+        session: &Arc<SessionHandle>,
+    ) -> bool {
+        if let Some(marks) = session.keeping.as_ref().and_then(|keeping| keeping.marks()) {
+            let room = self.room.as_ref().unwrap_or(bundle.room);
+            let mut marks = marks.lock();
+            // A tail that the first needs the others need too, each its own.
+            if marks.advance(room, bundle.first).is_some() {
+                return false;
+            }
+            marks.set(room, bundle.last);
+        }
+        if let Some(frame) = bundle.frame(session.format) {
+            let pushed = session.connection.outbound.push(frame, CATCH_UP);
+            self.note(pushed, frame.events() as u64);
+        }
+        true
+    }
+
+    fn note(&mut self, pushed: Pushed, events: u64) {
         match pushed {
-            Pushed::Queued => self.delivered += 1,
+            Pushed::Queued => self.delivered += events,
             Pushed::Conflated => {
-                self.delivered += 1;
-                self.conflated += 1;
+                self.delivered += events;
+                self.conflated += events;
             }
             Pushed::DroppedOldest(n) => {
-                self.delivered += 1;
+                self.delivered += events;
                 self.oldest += n as u64;
             }
-            Pushed::Dropped => self.volatile += 1,
+            Pushed::Dropped => self.volatile += events,
             // Counted when the connection ends.
             Pushed::Overflowed | Pushed::Closed => {}
         }
@@ -111,6 +143,46 @@ impl Tally {
         if self.oldest > 0 {
             metrics.dropped.with_label_values(&["oldest"]).inc_by(self.oldest);
         }
+    }
+}
+
+/// Records of one room that are handed out together: each is rendered once per format, and
+/// their frames are joined once per format.
+pub(super) struct Bundle<'a> {
+    /// Each record's own.
+    pub(super) renderers: Vec<Renderer<'a>>,
+    room: &'a RoomName,
+    first: Position,
+    last: Position,
+    joined: SmallVec<[(FormatId, Option<Frame>); 2]>,
+}
+
+impl<'a> Bundle<'a> {
+    /// Of records in the order of their offsets; none of none.
+    pub(super) fn new(shared: &'a Shared, records: &'a [Event]) -> Option<Self> {
+        let renderers: Vec<_> = records.iter().map(|event| shared.renderer(event)).collect();
+        let (first, last) = (renderers.first()?.stored()?, renderers.last()?.stored()?);
+        let (room, first, last) = (&first.record.room, first.position, last.position);
+        Some(Self { renderers, room, first, last, joined: SmallVec::new() })
+    }
+
+    /// The offset before the first, that of the last.
+    pub(super) fn span(&self) -> (u64, u64) {
+        (self.first.offset - 1, self.last.offset)
+    }
+
+    /// All that a format has of them; none if it has nothing.
+    fn frame(&mut self, id: FormatId) -> Option<&Frame> {
+        let at = match self.joined.iter().position(|(format, _)| *format == id) {
+            Some(at) => at,
+            None => {
+                let frames = self.renderers.iter_mut().filter_map(|r| r.frame(id, Copy::Others));
+                let frames: Vec<Frame> = frames.cloned().collect();
+                self.joined.push((id, Frame::joined(&frames)));
+                self.joined.len() - 1
+            }
+        };
+        self.joined[at].1.as_ref()
     }
 }
 

@@ -8,6 +8,8 @@ use smallvec::SmallVec;
 
 /// From this many members on there is an index.
 const MANY: usize = 16;
+/// Members that a walk looks at ahead.
+const NEAR: usize = 8;
 
 /// Members by session, walked in no order anybody may rely on.
 pub struct Members<T>(Kind<T>);
@@ -100,6 +102,21 @@ impl<T> Members<T> {
         few.chain(many.into_iter().flat_map(|map| map.iter()).map(|(id, t)| (*id, t)))
     }
 
+    /// All members, to change, a few at a time: `warm` is told of each before `visit` is given
+    /// the first of them, so that what is far from the processor comes while others are
+    /// looked at.
+    pub fn walk(&mut self, warm: impl Fn(&T), mut visit: impl FnMut(SessionId, &mut T)) {
+        let mut members = self.iter_mut();
+        loop {
+            let mut near: SmallVec<[_; NEAR]> = members.by_ref().take(NEAR).collect();
+            if near.is_empty() {
+                return;
+            }
+            near.iter().for_each(|(_, member)| warm(member));
+            near.iter_mut().for_each(|(id, member)| visit(*id, member));
+        }
+    }
+
     /// All members, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (SessionId, &mut T)> {
         let (few, many) = match &mut self.0 {
@@ -135,9 +152,11 @@ mod tests {
                 }
                 prop_assert_eq!(members.get(key), model.get(&key));
                 prop_assert_eq!(members.len(), model.len());
-                for (_, value) in members.iter_mut() {
+                let warmed = std::cell::Cell::new(0);
+                members.walk(|_| warmed.set(warmed.get() + 1), |_, value| {
                     *value = value.wrapping_add(1);
-                }
+                });
+                prop_assert_eq!(warmed.get(), model.len());
                 model.values_mut().for_each(|v| *v = v.wrapping_add(1));
                 let mut all: Vec<_> = members.iter().map(|(k, v)| (k, *v)).collect();
                 all.sort_unstable();

@@ -2,6 +2,7 @@
 //! owns. It decides who hears what; the walk over the members never leaves the
 //! thread.
 
+mod burst;
 mod catchup;
 mod fanout;
 mod hand_out;
@@ -9,12 +10,14 @@ pub mod look;
 mod members;
 mod newcomers;
 mod origins;
+mod pace;
 mod receipts;
 mod restore;
 pub mod table;
 
 use std::{
     collections::HashMap,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -32,9 +35,11 @@ use hubbub_protocol::{
 };
 
 use self::{
+    burst::Bursts,
     catchup::Seat,
     newcomers::Newcomers,
     origins::Origins,
+    pace::Pages,
     receipts::Receipts,
     table::{Joining, RoomTable},
 };
@@ -67,6 +72,10 @@ pub struct RoomServer {
     newcomers: Newcomers,
     /// Sessions that come back, and the rooms they do not hear yet.
     restoring: HashMap<SessionId, restore::Waiting>,
+    /// What members missed, a page at a time.
+    pages: Rc<Pages>,
+    /// Records that wait for those behind them.
+    bursts: Bursts,
     /// Who sent what is on its way through the store.
     origins: Origins,
     /// How far members are, until it is kept.
@@ -85,7 +94,6 @@ impl RoomServer {
             ctx.set_mailbox_capacity(MAILBOX);
             let (worker, backlog) = shared.relay.add_worker(ctx.address().recipient());
             Self {
-                shared,
                 worker,
                 backlog,
                 sessions: HashMap::new(),
@@ -95,8 +103,11 @@ impl RoomServer {
                 openings: HashMap::new(),
                 newcomers: Newcomers::default(),
                 restoring: HashMap::new(),
+                pages: Pages::new(),
+                bursts: Bursts::new(shared.settings.burst_bytes()),
                 origins: Origins::default(),
                 receipts: Receipts::default(),
+                shared,
             }
         })
     }
@@ -179,7 +190,11 @@ impl RoomServer {
         step: impl FnOnce(&mut Self, &mut Context<Self>),
     ) {
         let shared = self.shared.clone();
-        if contain(&shared, "room_server", || step(self, ctx)).is_none() {
+        let step = || {
+            self.flush_bursts();
+            step(self, ctx);
+        };
+        if contain(&shared, "room_server", step).is_none() {
             self.rebuild(ctx);
         }
     }
@@ -443,6 +458,8 @@ impl RoomServer {
     /// a member may have missed is read again.
     fn rebuild(&mut self, ctx: &mut Context<Self>) {
         self.receipts.rebuild();
+        // Their members stand before them, and are given them again.
+        drop(self.bursts.take());
         let sessions: Vec<_> = self.sessions.values().cloned().collect();
         self.newcomers = Newcomers::default();
         for session in sessions {
@@ -479,6 +496,10 @@ impl Handler<RoomRequest> for RoomServer {
         };
         let step = || {
             assert!(!injected, "injected fault");
+            // A publish changes nothing in the room before it is stored.
+            if !matches!(request, RoomRequest::Publish { .. }) {
+                self.flush_bursts();
+            }
             self.request(request, ctx);
         };
         if contain(&shared, "room_server", step).is_none() {
@@ -510,17 +531,25 @@ impl Handler<RoomDelivery> for RoomServer {
             RoomDelivery::Stored(records) => records.len(),
             RoomDelivery::Broadcast(_) | RoomDelivery::Reset(..) | RoomDelivery::Away => 1,
         };
-        let step = || match delivery {
-            RoomDelivery::Stored(records) => {
-                // Records that come together are queued, so that they leave together.
-                let alone = self.backlog.load(Ordering::Relaxed) == 1;
-                for record in records {
-                    self.arrive(record, alone, ctx);
-                }
+        let others = self.backlog.load(Ordering::Relaxed) > count;
+        let step = || {
+            if !matches!(delivery, RoomDelivery::Stored(_)) {
+                self.flush_bursts();
             }
-            RoomDelivery::Broadcast(broadcast) => self.hand_out(&broadcast, None),
-            RoomDelivery::Reset(room, page) => self.start_over(room, page, ctx),
-            RoomDelivery::Away => self.tell_away(),
+            match delivery {
+                RoomDelivery::Stored(records) => {
+                    let alone = count == 1 && !others;
+                    for record in records {
+                        self.arrive(record, alone, ctx);
+                    }
+                }
+                RoomDelivery::Broadcast(broadcast) => self.hand_out(&broadcast, None),
+                RoomDelivery::Reset(room, page) => self.start_over(room, page, ctx),
+                RoomDelivery::Away => self.tell_away(),
+            }
+            if !others {
+                self.flush_bursts();
+            }
         };
         let done = contain(&shared, "room_server", step);
         self.backlog.fetch_sub(count, Ordering::Relaxed);

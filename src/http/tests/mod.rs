@@ -87,6 +87,7 @@ impl Node {
         let history =
             MemoryHistory::with_clock(HistoryConfig::default(), relay.clone(), clock.clone());
         let hub = Hub::start(Parts {
+            workers: 2,
             node: "n1".into(),
             clock,
             metrics: Metrics::new(&registry).unwrap(),
@@ -100,6 +101,7 @@ impl Node {
                 heartbeat: PATIENT,
                 outbound_max_bytes: 1 << 20,
                 when_full: WhenFull::Disconnect,
+                flush_interval_us: 0,
                 auth_timeout_ms: 60_000,
                 anonymous: false,
                 presence: PresenceSettings {
