@@ -11,6 +11,7 @@ mod newcomers;
 mod origins;
 mod receipts;
 mod restore;
+pub mod steps;
 pub mod table;
 
 use std::{
