@@ -11,12 +11,18 @@ const SEEDS: u64 = 150;
 
 #[test]
 fn everything_holds_whatever_happens() {
-    let mut sum = [0; 4];
+    let mut sum = [0; 5];
     for seed in 0..SEEDS {
         let schedule = Schedule::new(seed);
         match run(&schedule, None) {
             Ok(stats) => {
-                let counts = [stats.given, stats.recovered, stats.started_over, stats.repairs];
+                let counts = [
+                    stats.given,
+                    stats.recovered,
+                    stats.started_over,
+                    stats.came_back,
+                    stats.repairs,
+                ];
                 for (sum, count) in sum.iter_mut().zip(counts) {
                     *sum += count;
                 }
@@ -50,6 +56,9 @@ fn what_is_broken_is_found() {
         Sabotage::NoRepair,
         Sabotage::ForgetClose,
         Sabotage::NoKeys,
+        Sabotage::NoFence,
+        Sabotage::NoTail,
+        Sabotage::SkipOne,
     ] {
         let failing = (0..50).map(Schedule::new).find(|s| run(s, Some(sabotage)).is_err());
         let schedule = failing.unwrap_or_else(|| panic!("{sabotage:?} was not found"));
