@@ -19,7 +19,9 @@ use tokio::sync::oneshot;
 use super::{
     RoomServer,
     fanout::{CATCH_UP, Tally},
-    steps::{Next, Start, Taken, UNKNOWN, base, next, repaired, start_after, start_anew, taken},
+    steps::{
+        Next, Start, Taken, UNKNOWN, base, next, repaired, stands, start_after, start_anew, taken,
+    },
     table::Joining,
 };
 use crate::{
@@ -137,8 +139,7 @@ impl RoomServer {
                 if !act.holds(&seat) {
                     return seat.session.reply(&reply, &Err(gone()));
                 }
-                let position = act.table.room(&seat.room).and_then(|r| r.position);
-                let start = Start::at(position.unwrap_or(UNKNOWN));
+                let start = Start::at(stands(&act.table, &seat.room, seat.session.id));
                 act.tell_joined(&seat, &start, page, &reply);
             });
         }));

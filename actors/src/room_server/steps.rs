@@ -63,6 +63,16 @@ pub fn start_anew(page: Page) -> Start {
     Start::At { position: page.head, recovered: false, messages: page.records, more: false }
 }
 
+/// Where a live member stands that asks again: it may have read further than its room has
+/// handed out.
+pub fn stands<M>(table: &RoomTable<M>, room: &RoomName, id: SessionId) -> Position {
+    let Some((room, at)) = table.room(room).and_then(|r| Some((r, r.position?))) else {
+        return UNKNOWN;
+    };
+    let cursor = room.members.get(id).map_or(0, |member| member.cursor);
+    Position { offset: at.offset.max(cursor), ..at }
+}
+
 /// The base to keep of a member that begins at a position; `fresh` if it named none. With
 /// one there is something in `joined` that counts only once it is seen.
 pub fn base(position: Position, fresh: bool) -> Base {
@@ -150,4 +160,26 @@ pub fn begun(
     // What was stored after the look was handed to this worker meanwhile.
     let begun = head.or_else(|| stands.filter(|_| stands != stood));
     begun.map(|at| Position { offset: 0, ..at })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn who_asks_again_is_told_what_it_has() {
+        let (room, id) = (RoomName::new("r").unwrap(), SessionId(uuid::Uuid::from_u128(1)));
+        let other = SessionId(uuid::Uuid::from_u128(2));
+        let at = |offset| Position { epoch: Epoch(1), offset };
+        let mut table = RoomTable::default();
+        assert_eq!(stands(&table, &room, id), UNKNOWN);
+        table.join(&room, other, ());
+        table.go_live(&room, other, Some(at(10)));
+        table.join(&room, id, ());
+        // It has read what the room has not handed out yet.
+        assert!(matches!(next(&mut table, &room, id, at(23), 0), Next::Live(_)));
+        assert_eq!(stands(&table, &room, id), at(23));
+        assert_eq!(stands(&table, &room, other), at(10));
+    }
 }
