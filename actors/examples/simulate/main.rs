@@ -24,6 +24,9 @@ const SABOTAGES: [(&str, Sabotage); 9] = [
     ("skip-one", Sabotage::SkipOne),
 ];
 
+/// Runs that one shrinking may take.
+const SHRINKING: usize = 5000;
+
 struct Wanted {
     from: u64,
     seeds: u64,
@@ -102,7 +105,7 @@ fn add(sum: &mut Stats, stats: Stats) {
 fn report(schedule: &Schedule, sabotage: Option<Sabotage>, reason: &str) {
     println!("seed {} failed {reason}", schedule.seed);
     println!("again with: --seed {}", schedule.seed);
-    let (short, reason) = shrink(schedule, sabotage);
+    let (short, reason) = shrink(schedule, sabotage, SHRINKING);
     println!(
         "shrunk from {} to {} operations, {:?}, {} messages kept; fails {reason}",
         schedule.ops.len(),

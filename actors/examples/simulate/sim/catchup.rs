@@ -8,7 +8,8 @@ use hubbub_actors::{
     ports::{Page, Range, RoomBus, StoreError},
     room_server::{
         steps::{
-            Next, Start, Taken, UNKNOWN, base, next, repaired, start_after, start_anew, taken,
+            Next, Start, Taken, UNKNOWN, base, next, repaired, stands, start_after, start_anew,
+            taken,
         },
         table::Joining,
     },
@@ -193,8 +194,8 @@ impl World {
     ) -> Result<(), Violation> {
         let this = &self.nodes[node];
         let Some(state) = this.sessions.get(&session) else { return Ok(()) };
-        let stands = this.tables[state.worker].room(&room_name(room)).and_then(|r| r.position);
-        let (position, offset) = (stands.unwrap_or(UNKNOWN), self.tail(node, session));
+        let position = stands(&this.tables[state.worker], &room_name(room), session);
+        let offset = self.tail(node, session);
         let messages = Vec::new();
         let joined = Down::Joined { room, request, position, recovered: false, messages, offset };
         self.tell(node, session, joined);
