@@ -29,6 +29,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
+    FIRST_ID,
     hub::{MAX_FRAME, MAX_WAITING},
     steps::{Learned, token},
 };
@@ -282,7 +283,9 @@ impl Client {
             "3" => {
                 let id: String = rest.chars().take_while(char::is_ascii_digit).collect();
                 parsed(&rest[id.len()..])?;
-                self.answered(&id, text)?;
+                if id.parse::<u64>().is_ok_and(|id| id >= FIRST_ID) {
+                    self.answered(&id, text)?;
+                }
             }
             "4" => {
                 parsed(rest)?;

@@ -22,6 +22,9 @@ use self::{
     steps::{Asked, CONNS, Learned, Step, steps, token},
 };
 
+/// Ids below it are those of packets that are made of chance.
+pub const FIRST_ID: u64 = 1000;
+
 /// A run under way.
 struct Run<'a> {
     hub: &'a Hub,
@@ -86,11 +89,14 @@ impl Run<'_> {
         if let Some(who) = named.filter(|_| engine) {
             self.connect(conn, false, who, None);
         }
+        let id = self.next();
         let Some(client) = self.clients[conn].as_mut().filter(|_| named.is_some()) else { return };
-        let id = if engine { "" } else { ",\"id\":0" };
-        let join = format!("{{\"type\":\"join\",\"roomId\":\"r0\"{id}}}");
-        client.owes("0", true);
-        client.text(&if engine { format!("420[\"join\",{join}]") } else { join }, 1);
+        client.owes(&id, true);
+        if engine {
+            client.text(&format!("42{id}[\"join\",{{\"roomId\":\"r0\"}}]"), 1);
+        } else {
+            client.text(&format!("{{\"type\":\"join\",\"roomId\":\"r0\",\"id\":{id}}}"), 1);
+        }
     }
 
     fn ask(&mut self, conn: usize, asked: &Asked, fragments: usize) {
@@ -220,7 +226,8 @@ fn tinker(client: &mut Client, step: &Step) {
 
 async fn run(hub: &Hub, worker: &Worker, steps: &[Step]) -> Result<(), String> {
     let clients = [None, None, None];
-    let mut run = Run { hub, worker, clients, learned: Learned::default(), ids: 0, wrong: None };
+    let mut run =
+        Run { hub, worker, clients, learned: Learned::default(), ids: FIRST_ID, wrong: None };
     for (at, step) in steps.iter().enumerate() {
         let conn = at % CONNS;
         if !run.clients[conn].as_ref().is_some_and(Client::lives) {

@@ -112,12 +112,12 @@ impl World {
     fn is_heard(&mut self, node: usize, seat: Seat, waits: Waits) -> Result<(), Violation> {
         match waits {
             Waits::Join(since) => self.prepare(node, seat, since),
-            Waits::Restore(HearFrom::At(have)) => {
+            Waits::Restore(HearFrom::At(have), _) => {
                 self.send_read(node, Purpose::CatchUp { seat, have, round: 0 });
                 Ok(())
             }
             // Only rooms of direct messages may have no history when they are kept.
-            Waits::Restore(HearFrom::Start) => Err(format!("{seat:?} begins without a history")),
+            Waits::Restore(HearFrom::Start, _) => Err(format!("{seat:?} begins without a history")),
         }
     }
 
@@ -147,7 +147,13 @@ impl World {
         match waits {
             Waits::Join(_) if !self.holds(node, seat) => Ok(()),
             Waits::Join(_) => self.refuse_join(node, seat),
-            Waits::Restore(_) => self.close(node, seat.session, false),
+            Waits::Restore(_, conn) => {
+                let state = self.nodes[node].sessions.get(&seat.session);
+                match state.is_some_and(|state| state.conn == conn) {
+                    true => self.close(node, seat.session, false),
+                    false => Ok(()),
+                }
+            }
         }
     }
 

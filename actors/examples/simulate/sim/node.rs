@@ -65,7 +65,8 @@ pub(super) struct Conn {
 /// What waits for a room to be heard.
 pub(super) enum Waits {
     Join(Option<hubbub_protocol::position::Position>),
-    Restore(HearFrom),
+    /// On this connection.
+    Restore(HearFrom, u64),
 }
 
 /// See the module.

@@ -343,6 +343,10 @@ impl World {
                     .collect();
                 let marks = Marks::restored(id, &positions, next);
                 self.stats.came_back += 1;
+                if self.nodes[node].sessions.contains_key(&id) {
+                    // Two came for it at once; this one is later.
+                    self.close(node, id, true)?;
+                }
                 self.open(node, conn, Some((id, Keeping::new(owner, Some(marks)))))?;
                 self.call(node, id, owner, Call::Owns, After::Owner(id, conn));
                 id
@@ -423,7 +427,8 @@ impl World {
             restoring.remove(&session);
             return Ok(());
         };
-        self.when_heard(node, seat, Waits::Restore(from))
+        let conn = self.nodes[node].sessions.get(&session).map_or(0, |state| state.conn);
+        self.when_heard(node, seat, Waits::Restore(from, conn))
     }
 
     /// A session goes on at another node.
