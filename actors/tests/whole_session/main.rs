@@ -111,7 +111,7 @@ impl Run<'_> {
             return client.text(&text, fragments);
         }
         let (name, fields) = asked.fields(&self.learned);
-        let team = asked.number % 5 == 0;
+        let team = asked.number.is_multiple_of(5);
         let id = asked.id.then(|| self.next());
         let Some(client) = &mut self.clients[conn] else { return };
         if !client.is_joined(team) && asked.number > 10 {
@@ -232,7 +232,7 @@ async fn run(hub: &Hub, worker: &Worker, steps: &[Step]) -> Result<(), String> {
         let conn = at % CONNS;
         if !run.clients[conn].as_ref().is_some_and(Client::lives) {
             // Most steps need somebody.
-            run.open(conn, at % 2 == 0, Some((at % 4) as u8)).await;
+            run.open(conn, at.is_multiple_of(2), Some((at % 4) as u8)).await;
         }
         run.step(step).await;
         run.read()?;

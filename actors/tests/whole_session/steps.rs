@@ -142,7 +142,7 @@ impl Asked {
         };
         let at = learned.positions.get(&room).cloned();
         let other = json!({"epoch": "00000000000000aa", "offset": self.number});
-        let since = if self.number % 4 == 0 { other } else { at.unwrap_or(Value::Null) };
+        let since = if self.number.is_multiple_of(4) { other } else { at.unwrap_or(Value::Null) };
         let earlier = learned.sessions.len().checked_sub(1 + usize::from(self.number % 3));
         let earlier = earlier.map_or(Value::Null, |at| json!(learned.sessions[at]));
         let key = if self.flag { json!(self.text) } else { Value::Null };

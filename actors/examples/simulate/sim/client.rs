@@ -252,7 +252,7 @@ impl World {
         }
         place.asked = Some(request);
         // Most applications on Socket.IO name no position.
-        let names = me.manner != Manner::Offsets || request % 3 == 0;
+        let names = me.manner != Manner::Offsets || request.is_multiple_of(3);
         let since = place.view.have.filter(|_| names);
         place.resumed = since.is_some();
         self.say(client, Up::Join(room, since, request));

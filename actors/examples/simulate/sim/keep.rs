@@ -95,7 +95,7 @@ impl World {
         }
         if self.nodes[node].life != life {
             // The node died meanwhile: the store sees that it is not alive.
-            let _ = self.sessions.lost(session, owner);
+            drop(self.sessions.lost(session, owner));
             return;
         }
         match self.store_trip(node) {
@@ -110,7 +110,7 @@ impl World {
     /// A node has died: the store sees that it is not alive.
     pub fn died(&mut self, kept: impl IntoIterator<Item = (SessionId, Owner)>) {
         for (session, owner) in kept {
-            let _ = self.sessions.lost(session, owner);
+            drop(self.sessions.lost(session, owner));
         }
     }
 

@@ -236,7 +236,7 @@ impl World {
             self.look(node, conn)?;
         }
         self.tell_ends(node);
-        if now % CHECK_MS == 0 {
+        if now.is_multiple_of(CHECK_MS) {
             self.check_all(node);
         }
         Ok(())
