@@ -6,7 +6,8 @@ use hubbub_protocol::id::SessionId;
 
 use super::{
     check::Violation,
-    event::{After, Answered, Call, Event, Sabotage},
+    event::{After, Answered, Call, Down, Event, Sabotage},
+    recovery::PATIENCE_MS,
     store::STORE_TIMEOUT_MS,
     world::World,
 };
@@ -37,6 +38,65 @@ impl World {
         let arrives = self.nodes[node].calls_at.max(self.now + ms);
         self.nodes[node].calls_at = arrives;
         self.at(arrives, Event::Call { node, life, session, owner, call, after });
+    }
+
+    /// The session store has answered.
+    pub fn answered(
+        &mut self,
+        node: usize,
+        after: After,
+        answered: Answered,
+    ) -> Result<(), Violation> {
+        match (after, answered) {
+            (After::Nothing, _) => Ok(()),
+            (After::Joined { seat, start, fresh }, answered) => {
+                self.kept(node, seat, start, fresh, &answered)
+            }
+            (After::Opened(session), Answered::Owned(true)) => {
+                if let Some(state) = self.nodes[node].sessions.get_mut(&session) {
+                    state.stored = true;
+                }
+                Ok(())
+            }
+            (After::Opened(_), _) => Ok(()),
+            (After::Left(session, conn), answered) => {
+                let state = self.nodes[node].sessions.get_mut(&session);
+                let Some(state) = state.filter(|state| state.conn == conn) else { return Ok(()) };
+                if matches!(answered, Answered::Failed) {
+                    state.keeping.give_up();
+                    state.stored &= state.keeping.marks().is_some();
+                }
+                let offset = self.tail(node, session);
+                self.tell(node, session, Down::Left(offset));
+                Ok(())
+            }
+            (After::Owner(session, conn), Answered::Owned(false)) => {
+                let state = self.nodes[node].sessions.get(&session);
+                match state.is_some_and(|state| state.conn == conn) {
+                    true => self.close(node, session, true),
+                    false => Ok(()),
+                }
+            }
+            (After::Owner(..), _) => Ok(()),
+            (After::Found(conn) | After::Claimed(conn), Answered::Failed) => {
+                if self.patiently(node, conn) { Ok(()) } else { self.not_back(node, conn) }
+            }
+            (After::Found(conn), Answered::Session(Some(kept))) => {
+                let this = &mut self.nodes[node];
+                let Some(client) = this.conns.get(&conn).map(|c| c.client) else { return Ok(()) };
+                if kept.identity.user != self.clients[client].user {
+                    return self.not_back(node, conn);
+                }
+                if let Some(claiming) = this.claims.get_mut(&conn) {
+                    claiming.armed = true;
+                    claiming.until = self.now + PATIENCE_MS;
+                }
+                self.ask_again(node, conn);
+                Ok(())
+            }
+            (After::Claimed(conn), Answered::Session(Some(kept))) => self.claimed(node, conn, kept),
+            (After::Found(conn) | After::Claimed(conn), _) => self.not_back(node, conn),
+        }
     }
 
     /// Ends that the store did not take are told again.

@@ -10,13 +10,15 @@
 //! | `store` | the history and the network around it |
 //! | `keep` | the session store and the way to it |
 //! | `node`, `session` | a node and its sessions: the steps between the hub's tables |
-//! | `catchup`, `recovery` | how a member gets what it misses, and how a session comes back |
+//! | `catchup`, `anew` | how a member and a room get what they miss |
+//! | `recovery` | how a session comes back |
 //! | `bridge` | how a node hears the others |
 //! | `client`, `take` | clients, and what they make of what they are told |
 //! | `check` | what must hold |
 //! | `shrink` | a failing schedule made short |
 #![allow(clippy::expect_used)]
 
+mod anew;
 mod bridge;
 mod catchup;
 pub mod check;

@@ -15,13 +15,13 @@ use hubbub_protocol::{id::SessionId, position::Position};
 use super::{
     bridge::number,
     check::Violation,
-    event::{After, Answered, Call, Down, Event, Purpose, Resumed, Sabotage},
+    event::{After, Call, Down, Event, Purpose, Resumed, Sabotage},
     node::Waits,
     world::{World, room_name},
 };
 
 /// How long a store that fails is asked again.
-const PATIENCE_MS: u64 = 3000;
+pub const PATIENCE_MS: u64 = 3000;
 const PAUSE_MS: u64 = 100;
 
 /// A room of a session that comes back.
@@ -36,9 +36,9 @@ pub struct Claiming {
     id: SessionId,
     owner: Owner,
     /// Until when a store that fails is asked again.
-    until: u64,
+    pub until: u64,
     /// It asked the store to give it the session.
-    armed: bool,
+    pub armed: bool,
     /// The store gave it.
     taken: bool,
     asked: Asked,
@@ -126,7 +126,7 @@ impl World {
     }
 
     /// Asks again in a while, if there is time.
-    fn patiently(&mut self, node: usize, conn: u64) -> bool {
+    pub(super) fn patiently(&mut self, node: usize, conn: u64) -> bool {
         let Some(claiming) = self.nodes[node].claims.get(&conn) else { return true };
         let again = self.now < claiming.until;
         if again {
@@ -145,67 +145,13 @@ impl World {
         }
     }
 
-    /// The session store has answered.
-    pub fn answered(
+    /// The session is this connection's: the older one hears nothing any more.
+    pub(super) fn claimed(
         &mut self,
         node: usize,
-        after: After,
-        answered: Answered,
+        conn: u64,
+        kept: KeptSession,
     ) -> Result<(), Violation> {
-        match (after, answered) {
-            (After::Nothing, _) => Ok(()),
-            (After::Joined { seat, start, fresh }, answered) => {
-                self.kept(node, seat, start, fresh, &answered)
-            }
-            (After::Opened(session), Answered::Owned(true)) => {
-                if let Some(state) = self.nodes[node].sessions.get_mut(&session) {
-                    state.stored = true;
-                }
-                Ok(())
-            }
-            (After::Opened(_), _) => Ok(()),
-            (After::Left(session, conn), answered) => {
-                let state = self.nodes[node].sessions.get_mut(&session);
-                let Some(state) = state.filter(|state| state.conn == conn) else { return Ok(()) };
-                if matches!(answered, Answered::Failed) {
-                    state.keeping.give_up();
-                    state.stored &= state.keeping.marks().is_some();
-                }
-                let offset = self.tail(node, session);
-                self.tell(node, session, Down::Left(offset));
-                Ok(())
-            }
-            (After::Owner(session, conn), Answered::Owned(false)) => {
-                let state = self.nodes[node].sessions.get(&session);
-                match state.is_some_and(|state| state.conn == conn) {
-                    true => self.close(node, session, true),
-                    false => Ok(()),
-                }
-            }
-            (After::Owner(..), _) => Ok(()),
-            (After::Found(conn) | After::Claimed(conn), Answered::Failed) => {
-                if self.patiently(node, conn) { Ok(()) } else { self.not_back(node, conn) }
-            }
-            (After::Found(conn), Answered::Session(Some(kept))) => {
-                let this = &mut self.nodes[node];
-                let Some(client) = this.conns.get(&conn).map(|c| c.client) else { return Ok(()) };
-                if kept.identity.user != self.clients[client].user {
-                    return self.not_back(node, conn);
-                }
-                if let Some(claiming) = this.claims.get_mut(&conn) {
-                    claiming.armed = true;
-                    claiming.until = self.now + PATIENCE_MS;
-                }
-                self.ask_again(node, conn);
-                Ok(())
-            }
-            (After::Claimed(conn), Answered::Session(Some(kept))) => self.claimed(node, conn, kept),
-            (After::Found(conn) | After::Claimed(conn), _) => self.not_back(node, conn),
-        }
-    }
-
-    /// The session is this connection's: the older one hears nothing any more.
-    fn claimed(&mut self, node: usize, conn: u64, kept: KeptSession) -> Result<(), Violation> {
         let until = self.now + PATIENCE_MS;
         let id = kept.identity.id;
         if !self.nodes[node].claims.contains_key(&conn) {
@@ -373,7 +319,7 @@ impl World {
     }
 
     /// A session does not come back; its connection begins anew.
-    fn not_back(&mut self, node: usize, conn: u64) -> Result<(), Violation> {
+    pub(super) fn not_back(&mut self, node: usize, conn: u64) -> Result<(), Violation> {
         let Some(claiming) = self.nodes[node].claims.remove(&conn) else { return Ok(()) };
         if let Some((id, owner)) = claiming.armed() {
             let call = if claiming.taken { Call::Ended } else { Call::Lost };
