@@ -16,6 +16,8 @@ const HANDLES: &[(&str, &str)] = &[("session", "SessionHandle")];
 /// Files beside an actor that decide and do not act: no actor system, no runtime.
 const PURE: &[&str] = &[
     "table.rs",
+    "steps.rs",
+    "marks.rs",
     "wheel.rs",
     "outbound.rs",
     "fanout.rs",

@@ -13,7 +13,10 @@ use hubbub_protocol::{
 };
 use uuid::Uuid;
 
-use crate::session_store::{Base, KeptRoom};
+use crate::{
+    ports::Page,
+    session_store::{Base, HearFrom, KeptRoom},
+};
 
 /// Where one room stands. Every session that can come back has two or more: its parts
 /// share what they can.
@@ -238,6 +241,18 @@ pub fn resolve(id: SessionId, rooms: &[KeptRoom], offset: Option<&str>) -> Optio
     let next = slots.max().map_or(Some(0), |slot| slot.checked_add(1))?;
     // Two rooms with one mark cannot be told apart.
     Some(Resolved { rooms: standing.filter(|_| owners <= 1)?, next })
+}
+
+/// From where a client that stands somewhere goes on; none if the history does not have
+/// everything since. The page was read above the offset at which it stands, or above 0.
+pub fn hear_from(standing: Standing, page: &Page) -> Option<HearFrom> {
+    let Page { head, oldest, .. } = page;
+    let position = match standing {
+        Standing::At(position) => position,
+        Standing::Start => Position { offset: 0, ..*head },
+    };
+    let whole = position.offset <= head.offset && position.offset.saturating_add(1) >= *oldest;
+    (position.epoch == head.epoch && whole).then_some(HearFrom::At(position))
 }
 
 /// The epoch of positions in a history that nobody has begun.

@@ -11,18 +11,24 @@ const SEEDS: u64 = 150;
 
 #[test]
 fn everything_holds_whatever_happens() {
-    let mut sum = [0; 4];
+    let mut sum = [0; 5];
     for seed in 0..SEEDS {
         let schedule = Schedule::new(seed);
         match run(&schedule, None) {
             Ok(stats) => {
-                let counts = [stats.given, stats.recovered, stats.started_over, stats.repairs];
+                let counts = [
+                    stats.given,
+                    stats.recovered,
+                    stats.started_over,
+                    stats.came_back,
+                    stats.repairs,
+                ];
                 for (sum, count) in sum.iter_mut().zip(counts) {
                     *sum += count;
                 }
             }
             Err(reason) => {
-                let (short, why) = shrink(&schedule, None);
+                let (short, why) = shrink(&schedule, None, 2000);
                 panic!("seed {seed}: {reason}\nshrunk: {why}\n{short:#?}");
             }
         }
@@ -50,11 +56,14 @@ fn what_is_broken_is_found() {
         Sabotage::NoRepair,
         Sabotage::ForgetClose,
         Sabotage::NoKeys,
+        Sabotage::NoFence,
+        Sabotage::NoTail,
+        Sabotage::SkipOne,
     ] {
         let failing = (0..50).map(Schedule::new).find(|s| run(s, Some(sabotage)).is_err());
         let schedule = failing.unwrap_or_else(|| panic!("{sabotage:?} was not found"));
-        let (short, reason) = shrink(&schedule, Some(sabotage));
-        assert!(short.ops.len() < schedule.ops.len() / 2, "{sabotage:?}: {short:#?}");
+        let (short, reason) = shrink(&schedule, Some(sabotage), 300);
+        assert!(short.ops.len() < schedule.ops.len() * 3 / 4, "{sabotage:?}: {short:#?}");
         assert!(!reason.is_empty());
         assert!(run(&short, Some(sabotage)).is_err(), "{sabotage:?}");
     }

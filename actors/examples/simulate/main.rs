@@ -12,14 +12,20 @@ use std::{process::ExitCode, time::Instant};
 use sim::{event::Sabotage, run, schedule::Schedule, shrink::shrink, world::Stats};
 
 /// Every fault that can be played.
-const SABOTAGES: [(&str, Sabotage); 6] = [
+const SABOTAGES: [(&str, Sabotage); 9] = [
     ("lose-message", Sabotage::LoseMessage),
     ("repeat-message", Sabotage::RepeatMessage),
     ("early-ack", Sabotage::EarlyAck),
     ("no-repair", Sabotage::NoRepair),
     ("forget-close", Sabotage::ForgetClose),
     ("no-keys", Sabotage::NoKeys),
+    ("no-fence", Sabotage::NoFence),
+    ("no-tail", Sabotage::NoTail),
+    ("skip-one", Sabotage::SkipOne),
 ];
+
+/// Runs that one shrinking may take.
+const SHRINKING: usize = 5000;
 
 struct Wanted {
     from: u64,
@@ -71,7 +77,7 @@ fn main() -> ExitCode {
     }
     println!(
         "{} seeds from {} held: {} events, {} messages stored and {} given, {} rejoins recovered and \
-         {} started over, {} gaps filled, in {:.1} s",
+         {} started over, {} sessions back, {} gaps filled, in {:.1} s",
         wanted.seeds,
         wanted.from,
         sum.events,
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
         sum.given,
         sum.recovered,
         sum.started_over,
+        sum.came_back,
         sum.repairs,
         began.elapsed().as_secs_f64(),
     );
@@ -92,12 +99,13 @@ fn add(sum: &mut Stats, stats: Stats) {
     sum.recovered += stats.recovered;
     sum.started_over += stats.started_over;
     sum.repairs += stats.repairs;
+    sum.came_back += stats.came_back;
 }
 
 fn report(schedule: &Schedule, sabotage: Option<Sabotage>, reason: &str) {
     println!("seed {} failed {reason}", schedule.seed);
     println!("again with: --seed {}", schedule.seed);
-    let (short, reason) = shrink(schedule, sabotage);
+    let (short, reason) = shrink(schedule, sabotage, SHRINKING);
     println!(
         "shrunk from {} to {} operations, {:?}, {} messages kept; fails {reason}",
         schedule.ops.len(),

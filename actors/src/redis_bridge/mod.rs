@@ -14,7 +14,7 @@ mod bus;
 mod emitter;
 mod metrics;
 mod repair;
-mod table;
+pub mod table;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

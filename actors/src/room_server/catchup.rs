@@ -11,7 +11,7 @@ use hubbub_protocol::{
     event::{Event, Joined, Member, Reply, ReplyId},
     id::RoomName,
     limits::{DEFAULT_PAGE, MAX_MEMBERS_PAGE, MAX_PAGE},
-    position::{Epoch, Position},
+    position::Position,
     record::Stored,
 };
 use tokio::sync::oneshot;
@@ -19,7 +19,10 @@ use tokio::sync::oneshot;
 use super::{
     RoomServer,
     fanout::{CATCH_UP, Tally},
-    table::{GoLive, Joining},
+    steps::{
+        Next, Start, Taken, UNKNOWN, base, next, repaired, stands, start_after, start_anew, taken,
+    },
+    table::Joining,
 };
 use crate::{
     marks::is_from,
@@ -29,24 +32,6 @@ use crate::{
     session_store::Base,
     shared::Shared,
 };
-
-/// Where a new member begins.
-enum Start {
-    /// Wherever the room stands when it becomes live.
-    Here,
-    /// The room cannot be heard on this node now.
-    Refused,
-    /// At a position, after these records.
-    At { position: Position, recovered: bool, messages: Vec<Arc<Stored>>, more: bool },
-}
-
-/// The position told when the store could not say one: it matches no history, so
-/// a client that comes back with it is told `recovered: false`.
-const UNKNOWN: Position = Position { epoch: Epoch(0), offset: 0 };
-
-/// Times a member may find the room further than what it has read before it is
-/// sent away to come back: nothing may be skipped in silence.
-const MAX_ROUNDS: usize = 1000;
 
 /// One membership on its way to hearing the room.
 pub(super) struct Seat {
@@ -159,9 +144,7 @@ impl RoomServer {
                 if !act.holds(&seat) {
                     return seat.session.reply(&reply, &Err(gone()));
                 }
-                let position = act.table.room(&seat.room).and_then(|r| r.position);
-                let position = position.unwrap_or(UNKNOWN);
-                let start = Start::At { position, recovered: false, messages: vec![], more: false };
+                let start = Start::at(stands(&act.table, &seat.room, seat.session.id));
                 act.tell_joined(&seat, &start, page, &reply);
             });
         }));
@@ -194,8 +177,7 @@ impl RoomServer {
         let start = match start {
             Start::Here => {
                 let position = self.table.room(&seat.room).and_then(|r| r.position);
-                let position = position.unwrap_or(UNKNOWN);
-                Start::At { position, recovered: false, messages: vec![], more: false }
+                Start::at(position.unwrap_or(UNKNOWN))
             }
             at => at,
         };
@@ -203,9 +185,7 @@ impl RoomServer {
         let (Some(keeping), Some(store)) = (&seat.session.keeping, &self.shared.sessions) else {
             return self.joined(seat, start, page, &reply, ctx);
         };
-        // With `since` there is something in `joined` that counts only once it is seen.
-        let known = fresh && position != UNKNOWN;
-        let base = if known { Base::At(position) } else { Base::Unknown };
+        let base = base(position, fresh);
         let kept = keeping.enter(&seat.room, base);
         let keep = store.join(seat.session.id, keeping.owner, kept);
         ctx.spawn(keep.into_actor(self).map(move |kept, act, ctx| {
@@ -214,7 +194,7 @@ impl RoomServer {
                 match (kept, marks) {
                     // A JSON client names its rooms when it comes back.
                     (Err(e), Some(_)) => act.refuse_join(&seat, &reply, e.into()),
-                    (_, Some(marks)) if !known && position != UNKNOWN => {
+                    (_, Some(marks)) if base == Base::Unknown && position != UNKNOWN => {
                         marks.lock().set(&seat.room, position);
                         act.joined(seat, start, page, &reply, ctx);
                     }
@@ -311,27 +291,19 @@ impl RoomServer {
         if !self.holds(&seat) {
             return self.restore_next(seat.session.id, ctx);
         }
-        if round >= MAX_ROUNDS {
-            return seat.session.close(CloseCode::HubFailure);
-        }
-        if have == UNKNOWN {
-            return self.go_live_anywhere(seat, ctx);
-        }
-        match self.table.go_live(&seat.room, seat.session.id, Some(have)) {
-            GoLive::Live(bridge) => {
+        match next(&mut self.table, &seat.room, seat.session.id, have, round) {
+            Next::Live(bridge) => {
                 self.send(&seat.session, bridge);
                 self.is_live(&seat, ctx);
             }
-            GoLive::Behind => self.read_on(seat, have, round + 1, ctx),
-            GoLive::Elsewhere => {
-                // The store forgets rooms in which nothing was said for long, whoever is
-                // in them; the next who reads it begins a new history.
-                if self.table.doubt(&seat.room) {
+            Next::Read { doubted } => {
+                if doubted {
                     self.repair(seat.room.clone(), 0, ctx);
                 }
                 self.read_on(seat, have, round + 1, ctx);
             }
-            GoLive::Gone => self.restore_next(seat.session.id, ctx),
+            Next::Never => seat.session.close(CloseCode::HubFailure),
+            Next::Gone => self.restore_next(seat.session.id, ctx),
         }
     }
 
@@ -389,19 +361,15 @@ impl RoomServer {
             return self.restore_next(seat.session.id, ctx);
         }
         let page = self.page(page, "catching up", &seat.room);
-        let reaches =
-            |p: &Page| p.head.epoch == have.epoch && have.offset.saturating_add(1) >= p.oldest;
-        let Some(page) = page.filter(reaches) else {
-            // It could not be read, or was trimmed, or the history began anew: the
-            // client comes back for it.
+        let Some(Taken { have, records, more }) = page.and_then(|page| taken(have, page)) else {
+            // The client comes back for it.
             return seat.session.close(CloseCode::HubFailure);
         };
-        let now = page.records.last().map_or(have, |r| r.position);
-        self.send(&seat.session, page.records);
-        if page.has_more {
-            self.read_on(seat, now, round, ctx);
+        self.send(&seat.session, records);
+        if more {
+            self.read_on(seat, have, round, ctx);
         } else {
-            self.go_live(seat, now, round, ctx);
+            self.go_live(seat, have, round, ctx);
         }
     }
 
@@ -439,18 +407,14 @@ impl RoomServer {
             ctx.run_later(again, move |act, ctx| act.repair(room, after, ctx));
             return;
         };
-        let at = self.table.room(&room).and_then(|r| r.position);
-        if at.is_some_and(|at| at.epoch == page.head.epoch && page.oldest > at.offset + 1) {
-            // What is missing was trimmed.
+        let Some((fresh, above)) = repaired(&mut self.table, &room, page) else {
             return self.find_anew(room, ctx);
-        }
-        let (fresh, more) = self.table.repaired(&room, page.head, page.records, page.has_more);
+        };
         for record in fresh {
             self.hand_out_stored(record, false);
         }
-        if more {
-            let at = self.table.room(&room).and_then(|r| r.position).map_or(0, |p| p.offset);
-            self.repair(room, at, ctx);
+        if let Some(above) = above {
+            self.repair(room, above, ctx);
         }
     }
 
@@ -525,17 +489,12 @@ fn gone() -> HubError {
 }
 
 async fn find_start(shared: &Shared, room: &RoomName, since: Option<Position>) -> Start {
-    let unknown =
-        || Start::At { position: UNKNOWN, recovered: false, messages: vec![], more: false };
     let failed = |e: StoreError| {
         log::warn!(room:% = room, error:% = e; "reading history failed, joining without it");
-        unknown()
+        Start::at(UNKNOWN)
     };
     let Some(since) = since else {
-        return match shared.history.head(room).await {
-            Ok(position) => Start::At { position, recovered: false, messages: vec![], more: false },
-            Err(e) => failed(e),
-        };
+        return shared.history.head(room).await.map_or_else(failed, Start::at);
     };
     let max_bytes = shared.page_bytes();
     let range = Range::After(since.offset);
@@ -543,26 +502,12 @@ async fn find_start(shared: &Shared, room: &RoomName, since: Option<Position>) -
         // What it asks for is perhaps in an archive that is away; the newest are here.
         Err(e) => drop(failed(e)),
         Ok(page) => {
-            let page = page.fit(range, max_bytes);
-            let covered = page.head.epoch == since.epoch
-                && since.offset <= page.head.offset
-                && since.offset + 1 >= page.oldest;
-            if covered {
-                return Start::At {
-                    position: page.records.last().map_or(since, |r| r.position),
-                    recovered: true,
-                    messages: page.records,
-                    more: page.has_more,
-                };
+            if let Some(start) = start_after(since, page.fit(range, max_bytes)) {
+                return start;
             }
         }
     }
-    match shared.history.read(room, Range::Newest, DEFAULT_PAGE).await {
-        Err(e) => failed(e),
-        Ok(page) => {
-            Start::At { position: page.head, recovered: false, messages: page.records, more: false }
-        }
-    }
+    shared.history.read(room, Range::Newest, DEFAULT_PAGE).await.map_or_else(failed, start_anew)
 }
 
 async fn list_members(shared: &Shared, room: RoomName) -> MembersPage {

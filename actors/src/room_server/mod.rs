@@ -13,6 +13,7 @@ mod origins;
 mod pace;
 mod receipts;
 mod restore;
+pub mod steps;
 pub mod table;
 
 use std::{

@@ -11,7 +11,7 @@ use hubbub_protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::{RoomServer, catchup::Seat, table::Joining};
+use super::{RoomServer, catchup::Seat, steps::begun, table::Joining};
 use crate::{
     messages::PresenceUpdate,
     ports::{Range, StoreError},
@@ -90,18 +90,16 @@ impl RoomServer {
         ctx.spawn(head.into_actor(self).map(move |head, act, ctx| {
             act.contained(ctx, |act, ctx| {
                 let stands = act.table.room(&seat.room).and_then(|room| room.position);
-                // What was stored after the look was handed to this worker meanwhile.
-                let begun = match head {
-                    Ok(Some(head)) => Some(head),
-                    Ok(None) => stands.filter(|_| stands != stood),
+                let head = match head {
+                    Ok(head) => head,
                     Err(e) => {
                         log::warn!(room:% = seat.room, error:% = e; "reading history failed, beginning");
                         // It comes back for it.
                         return seat.session.close(CloseCode::HubFailure);
                     }
                 };
-                match begun {
-                    Some(at) => act.read_on(seat, Position { offset: 0, ..at }, 0, ctx),
+                match begun(head, stood, stands) {
+                    Some(from) => act.read_on(seat, from, 0, ctx),
                     None => act.go_live_anywhere(seat, ctx),
                 }
             });

@@ -329,13 +329,20 @@ impl<M> RoomTable<M> {
     }
 
     /// Goes on from a position, whatever the members lack: gives the live ones, who
-    /// are to be told, and whether more must be read above the position.
+    /// are to be told, and whether more must be read above the position. A room that has
+    /// gone further meanwhile stays there, and nobody is told.
     pub fn start_over(&mut self, room: &RoomName, head: Position) -> (Vec<M>, bool)
     where
         M: Clone,
     {
         let Some(entry) = self.rooms.get_mut(room) else { return (Vec::new(), false) };
         let seen = entry.repairing.take().unwrap_or(0);
+        // Of two that began one after the other the later may have ended first.
+        let further = entry.position.filter(|at| at.epoch == head.epoch && at.offset > head.offset);
+        if let Some(at) = further {
+            entry.repairing = (seen > at.offset).then_some(seen);
+            return (Vec::new(), seen > at.offset);
+        }
         entry.forget(head);
         let mut live = Vec::new();
         for (_, member) in entry.members.iter_mut().filter(|(_, m)| m.live) {

@@ -43,6 +43,27 @@ fn offsets(records: &[Arc<Stored>]) -> Vec<u64> {
 }
 
 #[test]
+fn a_room_that_starts_over_does_not_go_back() {
+    let mut table = RoomTable::default();
+    table.join(&room(), session(1), 1);
+    table.go_live(&room(), session(1), Some(at(3)));
+    // Two starts under way at once, and the newer one ends first.
+    assert!(table.hold(&room()) && table.hold(&room()));
+    assert_eq!(table.accept(&record(at(9))), Accept::Repairing);
+    assert_eq!(table.start_over(&room(), at(9)), (vec![1], false));
+    assert_eq!(table.start_over(&room(), at(7)), (vec![], false));
+    assert_eq!(table.room(&room()).unwrap().position, Some(at(9)));
+    assert_eq!(table.accept(&record(at(10))), Accept::Deliver);
+    // What came between is read, and not what was told before.
+    assert!(table.hold(&room()));
+    assert_eq!(table.accept(&record(at(12))), Accept::Repairing);
+    assert_eq!(table.start_over(&room(), at(7)), (vec![], true));
+    let records = (8..=12).map(|offset| record(at(offset))).collect();
+    let (fresh, more) = table.repaired(&room(), at(12), records, false);
+    assert_eq!((offsets(&fresh), more), (vec![11, 12], false));
+}
+
+#[test]
 fn joining_and_leaving() {
     let mut t = RoomTable::default();
     assert_eq!(t.join(&room(), session(1), ()), Joining::First);

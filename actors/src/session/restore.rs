@@ -11,12 +11,11 @@ use futures_util::future::join_all;
 use hubbub_protocol::{
     error::ErrorCode,
     id::{RoomName, SessionId, UserId},
-    position::Position,
 };
 
 use super::Grants;
 use crate::{
-    marks::Standing,
+    marks::{Standing, hear_from},
     messages::Replace,
     ports::{PortFuture, Range, StoreError},
     session_store::{HearFrom, KeptIdentity, KeptSession, Owner, SessionStore},
@@ -146,8 +145,5 @@ pub(super) async fn covered(
     let after = since.map_or(0, |position| position.offset);
     let page = patiently(|| history.read(room, Range::After(after), 1));
     let page = page.await.map_err(failed).ok()?;
-    let same = since.is_none_or(|since| since.epoch == page.head.epoch);
-    let whole = after <= page.head.offset && after.saturating_add(1) >= page.oldest;
-    let position = Position { epoch: page.head.epoch, offset: after };
-    (same && whole).then_some(HearFrom::At(position))
+    hear_from(standing, &page)
 }

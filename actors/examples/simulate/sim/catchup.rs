@@ -1,33 +1,51 @@
-//! How a member gets from what it has to hearing the room, and how a room gets what it misses: the
-//! steps of `room_server/catchup.rs` between the tables.
-
-use std::sync::Arc;
+//! How a member gets from what it has to hearing the room, and how a room gets what it misses. What
+//! comes next decides `room_server/steps.rs`, as in the hub; here is what
+//! `room_server/catchup.rs` and `room_server/restore.rs` do about it.
 
 use hubbub_actors::{
     ports::{Page, Range, RoomBus, StoreError},
-    room_server::table::{GoLive, Joining},
+    room_server::{
+        steps::{Next, Start, Taken, UNKNOWN, base, next, stands, start_after, start_anew, taken},
+        table::Joining,
+    },
+    session_store::{Base, HearFrom},
 };
-use hubbub_protocol::{
-    id::SessionId,
-    position::{Epoch, Position},
-    record::Stored,
-};
+use hubbub_protocol::{id::SessionId, position::Position};
 
 use super::{
     check::Violation,
-    event::{Down, Event, Purpose, Seat},
-    schedule::{ROOMS, WORKERS},
+    event::{After, Answered, Call, Down, Event, Purpose, Seat, Up},
+    node::Waits,
     world::{World, room_name},
 };
 
 /// Bytes of a page as rendered.
 const PAGE_BYTES: usize = 4096;
-/// As the hub has it: the position of a room that the store could not tell.
-const UNKNOWN: Position = Position { epoch: Epoch(0), offset: 0 };
-/// As the hub has it.
-const MAX_ROUNDS: usize = 1000;
+/// How long a join waits for its room to be heard.
+const PATIENCE_MS: u64 = 3000;
 
 impl World {
+    /// Puts a session into a room of its worker's table and hears the room.
+    pub(super) fn enter(&mut self, node: usize, session: SessionId, room: usize) -> Option<Seat> {
+        let name = room_name(room);
+        let this = &mut self.nodes[node];
+        let worker = this.sessions.get(&session)?.worker;
+        let joining = this.tables[worker].join(&name, session, session);
+        if joining == Joining::Already {
+            return None;
+        }
+        if joining == Joining::First {
+            this.relay.subscribe(&name, worker);
+            self.bridge_enter(node, room);
+            let this = &mut self.nodes[node];
+            if this.bridge.as_mut().is_some_and(|bridge| !bridge.is_open(room)) {
+                this.openings.insert((worker, room));
+            }
+        }
+        let ticket = self.nodes[node].tables[worker].ticket(&name, session).unwrap_or_default();
+        Some(Seat { worker, session, room, ticket, request: 0 })
+    }
+
     /// A session joins a room.
     ///
     /// # Errors
@@ -40,27 +58,125 @@ impl World {
         since: Option<Position>,
         request: u64,
     ) -> Result<(), Violation> {
-        let now = self.now;
-        let name = room_name(room);
-        let this = &mut self.nodes[node];
-        let Some(state) = this.sessions.get_mut(&session) else { return Ok(()) };
-        let table = &mut this.tables[state.worker];
-        let joining = table.join(&name, session, session);
-        if joining == Joining::Already {
+        if self.nodes[node].member_is_live(session, room) == Some(false) {
+            let held = self.nodes[node].held.entry((session, room)).or_default();
+            held.push(Up::Join(room, since, request));
             return Ok(());
         }
-        if joining == Joining::First {
-            this.relay.subscribe(&name, state.worker);
-        }
+        let Some(seat) = self.enter(node, session, room) else {
+            return self.join_again(node, session, room, request);
+        };
+        let seat = Seat { request, ..seat };
+        self.announce(node, session, room)?;
+        self.when_heard(node, seat, Waits::Join(since))
+    }
+
+    /// Presence learns of a member.
+    pub(super) fn announce(
+        &mut self,
+        node: usize,
+        session: SessionId,
+        room: usize,
+    ) -> Result<(), Violation> {
+        let now = self.now;
+        let this = &mut self.nodes[node];
+        let Some(state) = this.sessions.get_mut(&session) else { return Ok(()) };
         state.rooms.insert(room);
-        let ticket = table.ticket(&name, session).unwrap_or_default();
-        let seat = Seat { worker: state.worker, session, room, ticket, request };
-        let known = table.room(&name).and_then(|r| r.position).is_some();
-        let effects = this.presence.member_joined(&state.user, session, &name, now);
-        this.announced.tell(effects)?;
-        if since.is_none() && known {
+        let effects = this.presence.member_joined(&state.user, session, &room_name(room), now);
+        this.announced.tell(effects)
+    }
+
+    /// Goes on when the room is heard.
+    pub(super) fn when_heard(
+        &mut self,
+        node: usize,
+        seat: Seat,
+        waits: Waits,
+    ) -> Result<(), Violation> {
+        let this = &mut self.nodes[node];
+        if this.openings.contains(&(seat.worker, seat.room)) {
+            this.waiting.push((seat, waits));
             let life = this.life;
-            let pause = self.random.below(20);
+            self.after(PATIENCE_MS, Event::Impatient { node, life, seat });
+            return Ok(());
+        }
+        self.is_heard(node, seat, waits)
+    }
+
+    fn is_heard(&mut self, node: usize, seat: Seat, waits: Waits) -> Result<(), Violation> {
+        match waits {
+            Waits::Join(since) => self.prepare(node, seat, since),
+            Waits::Restore(HearFrom::At(have), _) => {
+                self.send_read(node, Purpose::CatchUp { seat, have, round: 0 });
+                Ok(())
+            }
+            // Only rooms of direct messages may have no history when they are kept.
+            Waits::Restore(HearFrom::Start, _) => Err(format!("{seat:?} begins without a history")),
+        }
+    }
+
+    /// A room is heard on a node: who waits goes on.
+    pub(super) fn opened(&mut self, node: usize, room: usize) -> Result<(), Violation> {
+        let this = &mut self.nodes[node];
+        if !this.bridge.as_mut().is_some_and(|bridge| bridge.is_open(room)) {
+            return Ok(());
+        }
+        this.openings.retain(|(_, opening)| *opening != room);
+        let (ready, waiting): (Vec<_>, _) =
+            std::mem::take(&mut this.waiting).into_iter().partition(|(seat, _)| seat.room == room);
+        this.waiting = waiting;
+        for (seat, waits) in ready {
+            self.is_heard(node, seat, waits)?;
+        }
+        Ok(())
+    }
+
+    /// A member has waited too long for its room to be heard.
+    pub fn impatient(&mut self, node: usize, seat: Seat) -> Result<(), Violation> {
+        let same =
+            |s: &Seat| (s.session, s.room, s.ticket) == (seat.session, seat.room, seat.ticket);
+        let this = &mut self.nodes[node];
+        let Some(at) = this.waiting.iter().position(|(s, _)| same(s)) else { return Ok(()) };
+        let (seat, waits) = this.waiting.remove(at);
+        match waits {
+            Waits::Join(_) if !self.holds(node, seat) => Ok(()),
+            Waits::Join(_) => self.refuse_join(node, seat),
+            Waits::Restore(_, conn) => {
+                let state = self.nodes[node].sessions.get(&seat.session);
+                match state.is_some_and(|state| state.conn == conn) {
+                    true => self.close(node, seat.session, false),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn refuse_join(&mut self, node: usize, seat: Seat) -> Result<(), Violation> {
+        if self.holds(node, seat) {
+            if let Some(state) = self.nodes[node].sessions.get(&seat.session) {
+                state.keeping.leave(&room_name(seat.room));
+                let (owner, call) = (state.keeping.owner, Call::Leave(room_name(seat.room)));
+                self.call(node, seat.session, owner, call, After::Nothing);
+            }
+            self.take_out(node, seat.session, seat.room)?;
+        }
+        self.tell(node, seat.session, Down::Refused(seat.room, seat.request));
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        node: usize,
+        seat: Seat,
+        since: Option<Position>,
+    ) -> Result<(), Violation> {
+        if !self.holds(node, seat) {
+            return Ok(());
+        }
+        let this = &self.nodes[node];
+        let room = this.tables[seat.worker].room(&room_name(seat.room));
+        if since.is_none() && room.and_then(|r| r.position).is_some() {
+            let (life, pause) = (this.life, self.random.below(20));
             self.after(pause, Event::Here { node, life, seat });
         } else {
             self.send_read(node, Purpose::Start { seat, since });
@@ -68,32 +184,80 @@ impl World {
         Ok(())
     }
 
-    fn holds(&self, node: usize, seat: Seat) -> bool {
+    /// A live member asks again.
+    fn join_again(
+        &mut self,
+        node: usize,
+        session: SessionId,
+        room: usize,
+        request: u64,
+    ) -> Result<(), Violation> {
+        let this = &self.nodes[node];
+        let Some(state) = this.sessions.get(&session) else { return Ok(()) };
+        let position = stands(&this.tables[state.worker], &room_name(room), session);
+        let offset = self.tail(node, session);
+        let messages = Vec::new();
+        let joined = Down::Joined { room, request, position, recovered: false, messages, offset };
+        self.tell(node, session, joined);
+        Ok(())
+    }
+
+    pub(super) fn holds(&self, node: usize, seat: Seat) -> bool {
         let table = &self.nodes[node].tables[seat.worker];
         table.ticket(&room_name(seat.room), seat.session) == Some(seat.ticket)
     }
 
     /// A member begins where the room stands.
-    pub fn here(&mut self, node: usize, seat: Seat) -> Result<(), Violation> {
-        let table = &self.nodes[node].tables[seat.worker];
-        let position = table.room(&room_name(seat.room)).and_then(|r| r.position);
-        self.joined(node, seat, position.unwrap_or(UNKNOWN), false, Vec::new(), false)
+    pub fn here(&mut self, node: usize, seat: Seat) {
+        self.found(node, seat, Start::Here, true);
     }
 
-    fn joined(
+    /// It is known where a member begins: the session store is told first.
+    fn found(&mut self, node: usize, seat: Seat, start: Start, fresh: bool) {
+        if !self.holds(node, seat) {
+            return;
+        }
+        let this = &self.nodes[node];
+        let stands = this.tables[seat.worker].room(&room_name(seat.room)).and_then(|r| r.position);
+        let start = match start {
+            Start::Here => Start::at(stands.unwrap_or(UNKNOWN)),
+            at => at,
+        };
+        let Start::At { position, .. } = start else { return };
+        let Some(state) = this.sessions.get(&seat.session) else { return };
+        let kept = state.keeping.enter(&room_name(seat.room), base(position, fresh));
+        let (owner, after) = (state.keeping.owner, After::Joined { seat, start, fresh });
+        self.call(node, seat.session, owner, Call::Join(kept), after);
+    }
+
+    /// The session store has answered a join.
+    pub(super) fn kept(
         &mut self,
         node: usize,
         seat: Seat,
-        position: Position,
-        recovered: bool,
-        messages: Vec<Arc<Stored>>,
-        more: bool,
+        start: Start,
+        fresh: bool,
+        answered: &Answered,
     ) -> Result<(), Violation> {
+        let Start::At { position, recovered, messages, more } = start else { return Ok(()) };
         if !self.holds(node, seat) {
             return Ok(());
         }
+        let Some(state) = self.nodes[node].sessions.get_mut(&seat.session) else { return Ok(()) };
+        if let Some(marks) = state.keeping.marks() {
+            if matches!(answered, Answered::Failed) {
+                return self.refuse_join(node, seat);
+            }
+            if base(position, fresh) == Base::Unknown && position != UNKNOWN {
+                marks.lock().set(&room_name(seat.room), position);
+            }
+        }
+        if matches!(answered, Answered::Owned(true)) {
+            state.safe.insert(seat.room);
+        }
         let Seat { room, request, .. } = seat;
-        let joined = Down::Joined { room, request, position, recovered, messages };
+        let offset = self.tail(node, seat.session);
+        let joined = Down::Joined { room, request, position, recovered, messages, offset };
         self.tell(node, seat.session, joined);
         if more {
             self.send_read(node, Purpose::CatchUp { seat, have: position, round: 0 });
@@ -110,36 +274,30 @@ impl World {
         round: usize,
     ) -> Result<(), Violation> {
         if !self.holds(node, seat) {
-            return Ok(());
+            return self.restore_next(node, seat.session);
         }
-        if round >= MAX_ROUNDS {
-            return Err(format!("{seat:?} never caught up"));
-        }
-        let caught_up = (have != UNKNOWN).then_some(have);
-        let table = &mut self.nodes[node].tables[seat.worker];
-        match table.go_live(&room_name(seat.room), seat.session, caught_up) {
-            GoLive::Live(bridge) => {
-                self.send(node, seat, bridge);
-                let key = (seat.session, seat.room);
-                for text in self.nodes[node].held.remove(&key).unwrap_or_default() {
-                    self.publishes(node, seat.session, seat.room, text);
+        let (worker, room) = (seat.worker, seat.room);
+        let table = &mut self.nodes[node].tables[worker];
+        match next(table, &room_name(room), seat.session, have, round) {
+            Next::Live(bridge) => {
+                for stored in bridge {
+                    self.give(node, seat.session, room, &stored);
                 }
+                let held = self.nodes[node].held.remove(&(seat.session, room));
+                for up in held.unwrap_or_default() {
+                    self.act(node, seat.session, up)?;
+                }
+                self.restore_next(node, seat.session)
             }
-            behind @ (GoLive::Behind | GoLive::Elsewhere) => {
-                if matches!(behind, GoLive::Elsewhere) && table.doubt(&room_name(seat.room)) {
-                    let (worker, room) = (seat.worker, seat.room);
+            Next::Read { doubted } => {
+                if doubted {
                     self.send_read(node, Purpose::Repair { worker, room, after: 0 });
                 }
                 self.send_read(node, Purpose::CatchUp { seat, have, round: round + 1 });
+                Ok(())
             }
-            GoLive::Gone => {}
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, node: usize, seat: Seat, records: Vec<Arc<Stored>>) {
-        for stored in records {
-            self.tell(node, seat.session, Down::Message(seat.room, stored));
+            Next::Never => Err(format!("{seat:?} never caught up")),
+            Next::Gone => self.restore_next(node, seat.session),
         }
     }
 
@@ -153,37 +311,34 @@ impl World {
         match purpose {
             Purpose::Start { seat, since: None } => {
                 let position = page.map_or(UNKNOWN, |page| page.head);
-                self.joined(node, seat, position, false, Vec::new(), false)
+                self.found(node, seat, Start::at(position), true);
             }
             Purpose::Start { seat, since: Some(since) } => {
-                let Ok(page) = page else {
-                    return self.joined(node, seat, UNKNOWN, false, Vec::new(), false);
-                };
-                let page = page.fit(Range::After(since.offset), PAGE_BYTES);
-                let covered = page.head.epoch == since.epoch
-                    && since.offset <= page.head.offset
-                    && since.offset + 1 >= page.oldest;
-                if !covered {
-                    self.send_read(node, Purpose::Newest { seat });
-                    return Ok(());
+                let fit = |page: Page| page.fit(Range::After(since.offset), PAGE_BYTES);
+                match page.ok().and_then(|page| start_after(since, fit(page))) {
+                    Some(start) => self.found(node, seat, start, false),
+                    None => self.send_read(node, Purpose::Newest { seat }),
                 }
-                let position = page.records.last().map_or(since, |r| r.position);
-                self.joined(node, seat, position, true, page.records, page.has_more)
             }
-            Purpose::Newest { seat } => match page {
-                Ok(page) => self.joined(node, seat, page.head, false, page.records, false),
-                Err(_) => self.joined(node, seat, UNKNOWN, false, Vec::new(), false),
-            },
-            Purpose::CatchUp { seat, have, round } => self.caught_up(node, seat, have, round, page),
+            Purpose::Newest { seat } => {
+                let start = page.map_or(Start::at(UNKNOWN), start_anew);
+                self.found(node, seat, start, false);
+            }
+            Purpose::CatchUp { seat, have, round } => {
+                return self.caught_up(node, seat, have, round, page);
+            }
             Purpose::Repair { worker, room, after } => {
                 self.repaired(node, worker, room, after, page);
-                Ok(())
             }
-            Purpose::Anew { worker, room } => {
-                self.start_over(node, worker, room, page);
-                Ok(())
-            }
+            Purpose::Anew { worker, room } => match page {
+                Ok(page) => self.begin_anew(node, worker, room, page),
+                Err(_) => self.send_read(node, Purpose::Anew { worker, room }),
+            },
+            Purpose::Cover { conn, .. } => return self.covered(node, conn, page),
+            Purpose::Over { conn, room } => return self.over(node, conn, room, page),
+            bridge => return self.bridge_page(node, bridge, page),
         }
+        Ok(())
     }
 
     fn caught_up(
@@ -195,97 +350,19 @@ impl World {
         page: Result<Page, StoreError>,
     ) -> Result<(), Violation> {
         if !self.holds(node, seat) {
-            return Ok(());
+            return self.restore_next(node, seat.session);
         }
-        let reaches =
-            |p: &Page| p.head.epoch == have.epoch && have.offset.saturating_add(1) >= p.oldest;
-        let range = Range::After(have.offset);
-        let Some(page) = page.ok().map(|p| p.fit(range, PAGE_BYTES)).filter(reaches) else {
-            return self.close(node, seat.session);
+        let page = page.ok().map(|page| page.fit(Range::After(have.offset), PAGE_BYTES));
+        let Some(Taken { have, records, more }) = page.and_then(|page| taken(have, page)) else {
+            return self.close(node, seat.session, false);
         };
-        let now = page.records.last().map_or(have, |r| r.position);
-        self.send(node, seat, page.records);
-        if page.has_more {
-            self.send_read(node, Purpose::CatchUp { seat, have: now, round });
-            return Ok(());
-        }
-        self.go_live(node, seat, now, round)
-    }
-
-    fn repaired(
-        &mut self,
-        node: usize,
-        worker: usize,
-        room: usize,
-        after: u64,
-        page: Result<Page, StoreError>,
-    ) {
-        let Ok(page) = page else {
-            return self.send_read(node, Purpose::Repair { worker, room, after });
-        };
-        let name = room_name(room);
-        let table = &mut self.nodes[node].tables[worker];
-        let at = table.room(&name).and_then(|r| r.position);
-        if at.is_some_and(|at| at.epoch == page.head.epoch && page.oldest > at.offset + 1) {
-            // What is missing is not kept any more.
-            return self.send_read(node, Purpose::Anew { worker, room });
-        }
-        let (fresh, more) = table.repaired(&name, page.head, page.records, page.has_more);
-        for stored in fresh {
-            self.hand_out(node, worker, room, &stored);
+        for stored in records {
+            self.give(node, seat.session, seat.room, &stored);
         }
         if more {
-            let table = &self.nodes[node].tables[worker];
-            let after = table.room(&name).and_then(|r| r.position).map_or(0, |p| p.offset);
-            self.send_read(node, Purpose::Repair { worker, room, after });
+            self.send_read(node, Purpose::CatchUp { seat, have, round });
+            return Ok(());
         }
-    }
-
-    /// Messages of a room are gone that its members were not given: they are told so.
-    fn start_over(
-        &mut self,
-        node: usize,
-        worker: usize,
-        room: usize,
-        page: Result<Page, StoreError>,
-    ) {
-        let Ok(page) = page else {
-            return self.send_read(node, Purpose::Anew { worker, room });
-        };
-        let this = &mut self.nodes[node];
-        if this.tables[worker].hold(&room_name(room)) {
-            // Meanwhile the presence tracker is asked for the members.
-            let (life, pause) = (this.life, self.random.below(20));
-            self.after(pause, Event::StartedOver { node, life, worker, room, page });
-        }
-    }
-
-    /// The same, with the members known.
-    pub fn started_over(&mut self, node: usize, worker: usize, room: usize, page: &Page) {
-        let table = &mut self.nodes[node].tables[worker];
-        let (told, more) = table.start_over(&room_name(room), page.head);
-        for session in told {
-            let messages = page.records.clone();
-            let (position, recovered) = (page.head, false);
-            let joined = Down::Joined { room, request: 0, position, recovered, messages };
-            self.tell(node, session, joined);
-        }
-        if more {
-            self.send_read(node, Purpose::Repair { worker, room, after: page.head.offset });
-        }
-    }
-
-    /// The store is reached again: every room looks for what it has missed.
-    pub fn heal(&mut self, node: usize) {
-        for worker in 0..WORKERS {
-            let mut rooms = self.nodes[node].tables[worker].suspect();
-            // In an order that does not hang on a hash.
-            rooms.sort();
-            for (name, after) in rooms {
-                if let Some(room) = (0..ROOMS).find(|room| room_name(*room) == name) {
-                    self.send_read(node, Purpose::Repair { worker, room, after });
-                }
-            }
-        }
+        self.go_live(node, seat, have, round)
     }
 }

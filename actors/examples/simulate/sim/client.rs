@@ -1,19 +1,30 @@
 //! Clients as good ones behave: they come back with what they have, publish with a key, and send
 //! again what was not answered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hubbub_protocol::id::{SessionId, UserId};
 
 use super::{
     check::{Truth, View, Violation},
-    event::{Down, Event, Sabotage, Up},
+    event::{Down, Event, Up},
     schedule::{CLIENTS, NODES, Op, USERS},
-    world::{World, room_name, short},
+    world::{World, room_name},
 };
 
 /// How long an answer may take before a publish is sent again.
 const RESEND_MS: u64 = 3000;
+
+/// How a client comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It joins each room with `since`.
+    Since,
+    /// It names its earlier session and the position of every room.
+    Resume,
+    /// As a stock Socket.IO client: it brings its session and the newest offset.
+    Offsets,
+}
 
 /// One room of a client.
 #[derive(Debug, Default)]
@@ -21,18 +32,18 @@ pub struct Place {
     /// What it was given.
     pub view: View,
     /// The number of its request to join, on this connection.
-    asked: Option<u64>,
+    pub(super) asked: Option<u64>,
     /// It is in.
     pub joined: bool,
     /// It named a position when it asked.
-    resumed: bool,
+    pub(super) resumed: bool,
 }
 
 /// A publish that is not answered.
 #[derive(Clone, Debug)]
-struct Pending {
-    room: usize,
-    text: String,
+pub(super) struct Pending {
+    pub room: usize,
+    pub text: String,
 }
 
 /// See the module.
@@ -44,11 +55,21 @@ pub struct Client {
     /// Whether it wants to be connected.
     pub wanted: bool,
     node: usize,
+    /// How it comes back.
+    pub manner: Manner,
+    /// Its session, and the one before.
+    pub session: Option<SessionId>,
+    /// The last offset of an event that it took.
+    pub offset: Option<String>,
+    /// It may ask for rooms: it knows what became of its earlier session.
+    pub ready: bool,
+    /// Rooms it was in when its connection was lost.
+    pub was_in: BTreeSet<usize>,
     /// Its connection: number and node.
     pub conn: Option<(u64, usize)>,
     /// The rooms it wants to be in.
     pub rooms: BTreeMap<usize, Place>,
-    pending: VecDeque<Pending>,
+    pub(super) pending: VecDeque<Pending>,
     published: u64,
     frozen_until: u64,
     /// Until when it may be given up for its silence.
@@ -63,6 +84,11 @@ impl Client {
             number,
             user: UserId::new(format!("user-{}", number % USERS)).expect("a valid id"),
             wanted: false,
+            manner: [Manner::Offsets, Manner::Resume, Manner::Since][number % 3],
+            session: None,
+            offset: None,
+            ready: false,
+            was_in: BTreeSet::new(),
             node: 0,
             conn: None,
             rooms: BTreeMap::new(),
@@ -124,6 +150,7 @@ impl World {
                 let me = &mut self.clients[client];
                 // What is not answered is given up with the room.
                 me.pending.retain(|p| p.room != room);
+                me.was_in.remove(&room);
                 if me.rooms.remove(&room).is_some_and(|place| place.asked.is_some()) {
                     self.say(client, Up::Leave(room));
                 }
@@ -152,6 +179,7 @@ impl World {
                 me.conn = None;
                 me.rooms.clear();
                 me.pending.clear();
+                (me.session, me.was_in) = (None, BTreeSet::new());
             }
             Op::Type { client, room, on } => self.say(client, Up::Type(room, on)),
             Op::Away { client, away } => self.say(client, Up::Away(away)),
@@ -160,7 +188,7 @@ impl World {
     }
 
     /// Sends something to the node, if there is a connection.
-    fn say(&mut self, client: usize, up: Up) {
+    pub(super) fn say(&mut self, client: usize, up: Up) {
         if let Some((conn, node)) = self.clients[client].conn {
             self.travel(conn, true, Event::Up(node, conn, up));
         }
@@ -181,25 +209,52 @@ impl World {
         let conn = self.next_number();
         self.clients[client].conn = Some((conn, node));
         self.nodes[node].expect(conn, client);
-        self.say(client, Up::Open);
+        self.greet(client);
+        self.after(RESEND_MS, Event::Resend(client));
+    }
+
+    /// Opens a session, or asks for the one it had.
+    fn greet(&mut self, client: usize) {
+        let me = &mut self.clients[client];
+        let earlier = me.session;
+        me.ready = earlier.is_none() || me.manner == Manner::Since;
+        let back = earlier.filter(|_| me.manner == Manner::Offsets);
+        let back = back.map(|id| (id, me.offset.clone()));
+        if me.manner == Manner::Offsets {
+            // A stock client asks for nothing before it is connected.
+            me.ready = false;
+        }
+        self.say(client, Up::Open(back));
+        let me = &self.clients[client];
+        if let (Manner::Resume, Some(earlier)) = (me.manner, earlier) {
+            let have = |(room, place): (&usize, &Place)| Some((*room, place.view.have?));
+            let positions = me.rooms.iter().filter_map(have).collect();
+            self.say(client, Up::Resume(earlier, positions));
+        }
+        self.ask_all(client);
+    }
+
+    /// Asks for every room it is not in.
+    pub(super) fn ask_all(&mut self, client: usize) {
         let rooms: Vec<usize> = self.clients[client].rooms.keys().copied().collect();
         for room in rooms {
             self.ask(client, room);
         }
-        self.after(RESEND_MS, Event::Resend(client));
     }
 
     /// Asks to join, with what it has.
-    fn ask(&mut self, client: usize, room: usize) {
+    pub(super) fn ask(&mut self, client: usize, room: usize) {
         let request = self.next_number();
         let me = &mut self.clients[client];
         let Some(place) = me.rooms.get_mut(&room) else { return };
-        if me.conn.is_none() || place.asked.is_some() {
+        if me.conn.is_none() || place.asked.is_some() || !me.ready {
             return;
         }
         place.asked = Some(request);
-        place.resumed = place.view.have.is_some();
-        let since = place.view.have;
+        // Most applications on Socket.IO name no position.
+        let names = me.manner != Manner::Offsets || request.is_multiple_of(3);
+        let since = place.view.have.filter(|_| names);
+        place.resumed = since.is_some();
         self.say(client, Up::Join(room, since, request));
     }
 
@@ -240,10 +295,15 @@ impl World {
         }
         me.conn = None;
         me.inbox.clear();
+        if me.ready {
+            me.was_in = me.rooms.iter().filter(|(_, p)| p.joined).map(|(room, _)| *room).collect();
+        }
         for place in me.rooms.values_mut() {
             (place.asked, place.joined) = (None, false);
         }
-        me.node = (me.node + 1) % NODES;
+        let elsewhere = usize::from(self.random.below(3) > 0);
+        let me = &mut self.clients[client];
+        me.node = (me.node + elsewhere) % NODES;
         let pause = 20 + self.random.below(800);
         self.after(pause, Event::Reconnect(client));
     }
@@ -269,76 +329,8 @@ impl World {
         self.take(client, conn, down)
     }
 
-    fn take(&mut self, client: usize, conn: u64, down: Down) -> Result<(), Violation> {
-        if self.clients[client].conn.is_none_or(|(mine, _)| mine != conn) {
-            return Ok(());
-        }
-        let told = |what: Violation| format!("client {client}: {what}");
-        match down {
-            Down::Joined { room, request, position, recovered, messages } => {
-                if recovered {
-                    self.stats.recovered += 1;
-                } else {
-                    self.stats.started_over += 1;
-                }
-                let me = &mut self.clients[client];
-                let place = me.rooms.get_mut(&room);
-                // What was asked for before it left and asked again is not looked at.
-                let wanted = |p: &&mut Place| match request {
-                    0 => p.joined,
-                    number => p.asked == Some(number),
-                };
-                let Some(place) = place.filter(wanted) else {
-                    return Ok(());
-                };
-                place.joined = true;
-                let resumed = place.resumed && request != 0;
-                place.view.joined(position, recovered, &messages, resumed).map_err(told)?;
-                let again: Vec<Pending> =
-                    me.pending.iter().filter(|p| p.room == room).cloned().collect();
-                for Pending { room, text } in again {
-                    self.say(client, Up::Publish(room, text));
-                }
-            }
-            Down::Message(room, stored) => {
-                if self.plays(Sabotage::LoseMessage) {
-                    return Ok(());
-                }
-                self.stats.given += 1;
-                let twice = self.plays(Sabotage::RepeatMessage);
-                // What was on its way when it left is not looked at.
-                let Some(place) = self.clients[client].rooms.get_mut(&room) else {
-                    return Ok(());
-                };
-                if !place.joined {
-                    return Ok(());
-                }
-                let told = |what: Violation| {
-                    format!("client {client}, room {room}, given {}: {what}", short(&stored))
-                };
-                place.view.message(&stored).map_err(told)?;
-                if twice {
-                    place.view.message(&stored).map_err(told)?;
-                }
-            }
-            Down::Ack(room, text, position) => {
-                self.truth.acknowledged(&room_name(room), position, &text).map_err(told)?;
-                self.clients[client].pending.retain(|p| p.text != text);
-            }
-            // It is sent again when the time comes.
-            Down::Nack => {}
-            Down::Ping => self.say(client, Up::Pong),
-            Down::Closed => self.lost(client, conn),
-        }
-        Ok(())
-    }
-
     /// The client of a connection.
-    pub fn client_of(&self, session: SessionId) -> Option<usize> {
-        (0..CLIENTS).find(|client| {
-            self.clients[*client]
-                .conn
-                .is_some_and(|(conn, _)| SessionId(uuid::Uuid::from_u128(conn.into())) == session)
-        })
+    pub fn client_of(&self, conn: u64) -> Option<usize> {
+        (0..CLIENTS).find(|client| self.clients[*client].conn.is_some_and(|(c, _)| c == conn))
     }
 }

@@ -2,30 +2,29 @@
 //! its actors do between them (`room_server/mod.rs`, `room_server/catchup.rs`,
 //! `presence_tracker/mod.rs`, `heart.rs`), one event after the other.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hubbub_actors::{
-    ports::RoomBus,
     presence_tracker::{PresenceSettings, PresenceTable, TypingTable},
     relay::Relay,
-    room_server::table::{Accept, RoomTable},
-    session::heartbeat::{HeartbeatSettings, Verdict, Vitals, Wheel, judge},
+    room_server::table::RoomTable,
+    session::{
+        heartbeat::{HeartbeatSettings, Verdict, Vitals, Wheel, judge},
+        keeping::Keeping,
+    },
+    session_store::{HearFrom, Owner},
 };
 use hubbub_protocol::{
     close::CloseCode,
-    event::Status,
-    id::{RoomName, SessionId, UserId},
-    position::{Epoch, Position},
-    record::Stored,
+    id::{SessionId, UserId},
 };
 
 use super::{
+    bridge::{Bridge, CHECK_MS},
     check::{Announced, Violation},
     client::Client,
-    event::{Answer, Down, Event, Purpose, Sabotage, Up},
+    event::{Down, Event, Seat, Up},
+    recovery::Claiming,
     schedule::{ROOMS, WORKERS},
     world::{World, room_name},
 };
@@ -35,18 +34,39 @@ pub const PAGE: usize = 20;
 /// Records of the head of a room.
 pub const HEAD_PAGE: usize = 10;
 
-const HEARTBEAT: HeartbeatSettings = HeartbeatSettings { heartbeat_ms: 2500, timeout_ms: 2000 };
+pub(super) const HEARTBEAT: HeartbeatSettings =
+    HeartbeatSettings { heartbeat_ms: 2500, timeout_ms: 2000 };
 const PRESENCE: PresenceSettings =
     PresenceSettings { grace_ms: 1000, announce_max_members: 1000, everybody: false };
 const TYPING_MS: u64 = 3000;
 
 /// A session on its node.
 pub(super) struct Session {
-    client: usize,
-    pub(super) worker: usize,
-    pub(super) user: UserId,
-    pub(super) rooms: BTreeSet<usize>,
-    vitals: Vitals,
+    pub client: usize,
+    pub conn: u64,
+    pub worker: usize,
+    pub user: UserId,
+    pub rooms: BTreeSet<usize>,
+    pub keeping: Keeping,
+    /// The session store has it, and has these of its rooms.
+    pub stored: bool,
+    pub safe: BTreeSet<usize>,
+    pub vitals: Vitals,
+}
+
+/// A connection.
+pub(super) struct Conn {
+    pub client: usize,
+    pub session: Option<SessionId>,
+    /// What waits until it is known what becomes of its earlier session.
+    pub waits: Option<VecDeque<Up>>,
+}
+
+/// What waits for a room to be heard.
+pub(super) enum Waits {
+    Join(Option<hubbub_protocol::position::Position>),
+    /// On this connection.
+    Restore(HearFrom, u64),
 }
 
 /// See the module.
@@ -63,26 +83,33 @@ pub struct Node {
     pub relay: Relay,
     pub(super) tables: Vec<RoomTable<SessionId>>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
-    /// Connections under way.
-    expected: BTreeMap<u64, usize>,
-    pub(super) held: BTreeMap<(SessionId, usize), Vec<String>>,
+    pub(super) conns: BTreeMap<u64, Conn>,
+    /// Connections that ask for their earlier session.
+    pub(super) claims: BTreeMap<u64, Claiming>,
+    pub(super) held: BTreeMap<(SessionId, usize), Vec<Up>>,
+    /// Rooms of sessions that came back, which they do not hear yet.
+    pub(super) restoring: BTreeMap<SessionId, VecDeque<(Seat, HearFrom)>>,
+    pub(super) bridge: Option<Bridge>,
+    /// Rooms of workers that are not heard yet, and who waits for that.
+    pub(super) openings: BTreeSet<(usize, usize)>,
+    pub(super) waiting: Vec<(Seat, Waits)>,
+    /// When the newest call to the session store arrives; ends that it did not take.
+    pub(super) calls_at: u64,
+    pub(super) ends: Vec<(SessionId, Owner, bool)>,
     pub(super) presence: PresenceTable,
-    typing: TypingTable,
-    wheel: Wheel<SessionId>,
+    pub(super) typing: TypingTable,
+    pub(super) wheel: Wheel<u64>,
     pub(super) announced: Announced,
 }
 
-fn id(conn: u64) -> SessionId {
+/// The id of the session that begins on a connection.
+pub fn id(conn: u64) -> SessionId {
     SessionId(uuid::Uuid::from_u128(conn.into()))
-}
-
-fn conn(session: SessionId) -> u64 {
-    u64::try_from(session.0.as_u128()).unwrap_or(0)
 }
 
 impl Node {
     /// A node that was just started.
-    pub fn new(life: u32, now: u64) -> Self {
+    pub fn new(life: u32, now: u64, bridged: bool) -> Self {
         Self {
             life,
             up: true,
@@ -91,8 +118,15 @@ impl Node {
             relay: Relay::default(),
             tables: (0..WORKERS).map(|_| RoomTable::default()).collect(),
             sessions: BTreeMap::new(),
-            expected: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            claims: BTreeMap::new(),
             held: BTreeMap::new(),
+            restoring: BTreeMap::new(),
+            bridge: bridged.then(Bridge::default),
+            openings: BTreeSet::new(),
+            waiting: Vec::new(),
+            calls_at: 0,
+            ends: Vec::new(),
             presence: PresenceTable::new(PRESENCE),
             typing: TypingTable::new(TYPING_MS),
             wheel: Wheel::new(100, 64, now),
@@ -102,7 +136,7 @@ impl Node {
 
     /// A client connects.
     pub fn expect(&mut self, conn: u64, client: usize) {
-        self.expected.insert(conn, client);
+        self.conns.insert(conn, Conn { client, session: None, waits: None });
     }
 
     /// Who is announced is there, and every session has its client.
@@ -110,8 +144,8 @@ impl Node {
         let mut members = BTreeSet::new();
         for (session, state) in &self.sessions {
             let theirs = clients[state.client].conn;
-            if theirs != Some((conn(*session), number)) {
-                return Err(format!("session {} has no client: {theirs:?}", conn(*session)));
+            if theirs != Some((state.conn, number)) {
+                return Err(format!("{session} on {} has no client: {theirs:?}", state.conn));
             }
             for room in &state.rooms {
                 members.insert((room_name(*room), state.user.clone()));
@@ -128,6 +162,12 @@ impl Node {
         let late = self.presence.tick(now + 1_000_000).len();
         let left = [
             ("sessions", self.sessions.len()),
+            ("connections", self.conns.len()),
+            ("claims", self.claims.len()),
+            ("rooms to restore", self.restoring.len()),
+            ("rooms of the bridge", self.bridge.as_mut().map_or(0, Bridge::len)),
+            ("openings", self.openings.len() + self.waiting.len()),
+            ("ends", self.ends.len()),
             ("rooms of tables", rooms),
             ("rooms of the relay", self.relay.room_count() + occupied),
             ("users", self.presence.user_count()),
@@ -143,7 +183,7 @@ impl Node {
         }
     }
 
-    fn member_is_live(&self, session: SessionId, room: usize) -> Option<bool> {
+    pub(super) fn member_is_live(&self, session: SessionId, room: usize) -> Option<bool> {
         let worker = self.sessions.get(&session)?.worker;
         let room = self.tables[worker].room(&room_name(room))?;
         Some(room.members.get(session)?.live)
@@ -151,187 +191,6 @@ impl Node {
 }
 
 impl World {
-    /// Something from a client arrives.
-    pub fn hear(&mut self, node: usize, conn: u64, up: Up) -> Result<(), Violation> {
-        let session = id(conn);
-        if !self.nodes[node].up {
-            return Ok(());
-        }
-        if let Up::Open = up {
-            return self.open(node, conn);
-        }
-        let now = self.now;
-        let this = &mut self.nodes[node];
-        let Some(state) = this.sessions.get_mut(&session) else { return Ok(()) };
-        state.vitals.last_seen = now;
-        let user = state.user.clone();
-        match up {
-            Up::Open | Up::Pong => {}
-            Up::Close => return self.detach(node, session),
-            Up::Join(room, since, request) => {
-                return self.join(node, session, room, since, request);
-            }
-            Up::Leave(room) => return self.leave(node, session, room),
-            Up::Publish(room, text) => self.publishes(node, session, room, text),
-            Up::Type(room, on) => {
-                if state.rooms.contains(&room) {
-                    let name = room_name(room);
-                    let changes = if on {
-                        this.typing.start(session, &name, now)
-                    } else {
-                        this.typing.stop(session, &name).into_iter().collect()
-                    };
-                    return this.announced.typing(changes);
-                }
-            }
-            Up::Away(away) => {
-                let status = if away { Status::Away } else { Status::Online };
-                let effects = this.presence.set_status(&user, session, status, now);
-                return this.announced.tell(effects);
-            }
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, node: usize, conn: u64) -> Result<(), Violation> {
-        let now = self.now;
-        let this = &mut self.nodes[node];
-        let Some(client) = this.expected.remove(&conn) else { return Ok(()) };
-        let user = self.clients[client].user.clone();
-        let vitals = Vitals {
-            last_seen: now,
-            ping_sent: None,
-            auth_deadline: u64::MAX,
-            expires_at: u64::MAX,
-            warned: false,
-        };
-        let (_, next) = judge(&vitals, now, &HEARTBEAT);
-        this.wheel.add(next, id(conn));
-        let worker = (conn % WORKERS as u64) as usize;
-        let effects = this.presence.session_opened(&user, None, id(conn), now);
-        let rooms = BTreeSet::new();
-        this.sessions.insert(id(conn), Session { client, worker, user, rooms, vitals });
-        this.announced.tell(effects)
-    }
-
-    /// A session has ended.
-    pub fn detach(&mut self, node: usize, session: SessionId) -> Result<(), Violation> {
-        let now = self.now;
-        let forgets = self.plays(Sabotage::ForgetClose);
-        let this = &mut self.nodes[node];
-        this.expected.remove(&conn(session));
-        let Some(state) = this.sessions.remove(&session) else { return Ok(()) };
-        for room in &state.rooms {
-            exit(this, session, state.worker, *room);
-        }
-        if forgets {
-            return Ok(());
-        }
-        let rooms: Vec<RoomName> = state.rooms.iter().map(|room| room_name(*room)).collect();
-        let stopped = this.typing.session_closed(session);
-        this.announced.typing(stopped)?;
-        let effects = this.presence.session_closed(&state.user, session, &rooms, now);
-        this.announced.tell(effects)
-    }
-
-    /// The hub closes a session, and its client is told.
-    pub(super) fn close(&mut self, node: usize, session: SessionId) -> Result<(), Violation> {
-        self.tell(node, session, Down::Closed);
-        self.detach(node, session)
-    }
-
-    pub(super) fn tell(&mut self, node: usize, session: SessionId, down: Down) {
-        if let Some(state) = self.nodes[node].sessions.get(&session) {
-            let client = state.client;
-            self.travel(conn(session), false, Event::Down(client, conn(session), down));
-        }
-    }
-
-    fn leave(&mut self, node: usize, session: SessionId, room: usize) -> Result<(), Violation> {
-        let now = self.now;
-        let this = &mut self.nodes[node];
-        let Some(state) = this.sessions.get_mut(&session) else { return Ok(()) };
-        if !state.rooms.remove(&room) {
-            return Ok(());
-        }
-        let (user, worker) = (state.user.clone(), state.worker);
-        exit(this, session, worker, room);
-        let stopped = this.typing.stop(session, &room_name(room));
-        this.announced.typing(stopped)?;
-        let effects = this.presence.member_left(&user, session, &room_name(room), now);
-        this.announced.tell(effects)
-    }
-
-    pub(super) fn publishes(&mut self, node: usize, session: SessionId, room: usize, text: String) {
-        match self.nodes[node].member_is_live(session, room) {
-            None => self.tell(node, session, Down::Nack),
-            Some(false) => {
-                self.nodes[node].held.entry((session, room)).or_default().push(text);
-            }
-            Some(true) => {
-                let Some(state) = self.nodes[node].sessions.get(&session) else { return };
-                let user = state.user.clone();
-                if self.plays(Sabotage::EarlyAck) {
-                    let position = Position { epoch: Epoch(1), offset: 1_000_000 };
-                    self.tell(node, session, Down::Ack(room, text.clone(), position));
-                }
-                self.send_append(node, conn(session), room, text, user);
-            }
-        }
-    }
-
-    /// The store has answered an append.
-    pub fn appended(&mut self, conn: u64, room: usize, text: String, answer: Answer) {
-        let Some(client) = self.client_of(id(conn)) else { return };
-        let down = match answer {
-            Ok(appended) => Down::Ack(room, text, appended.position),
-            Err(_) => Down::Nack,
-        };
-        self.travel(conn, false, Event::Down(client, conn, down));
-    }
-
-    /// A stored message arrives from the store.
-    pub fn deliver(&mut self, node: usize, stored: Arc<Stored>) -> Result<(), Violation> {
-        let name = stored.record.room.clone();
-        let Some(room) = (0..ROOMS).find(|room| room_name(*room) == name) else { return Ok(()) };
-        for worker in 0..WORKERS {
-            match self.nodes[node].tables[worker].accept(&stored) {
-                Accept::Deliver => self.hand_out(node, worker, room, &stored),
-                Accept::Gap(after) => {
-                    if self.sabotage == Some(Sabotage::NoRepair) {
-                        continue;
-                    }
-                    self.stats.repairs += 1;
-                    self.send_read(node, Purpose::Repair { worker, room, after });
-                }
-                Accept::Duplicate | Accept::Repairing | Accept::NoRoom => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands a message to the live members that do not have it.
-    pub(super) fn hand_out(
-        &mut self,
-        node: usize,
-        worker: usize,
-        room: usize,
-        stored: &Arc<Stored>,
-    ) {
-        let mut to = Vec::new();
-        let table = &mut self.nodes[node].tables[worker];
-        let Some(entry) = table.room_mut(&stored.record.room) else { return };
-        for (_, member) in entry.members.iter_mut() {
-            if member.live && member.cursor < stored.position.offset {
-                member.cursor = stored.position.offset;
-                to.push(member.who);
-            }
-        }
-        for session in to {
-            self.tell(node, session, Down::Message(room, Arc::clone(stored)));
-        }
-    }
-
     /// A node dies, with everything it knows.
     pub fn kill(&mut self, node: usize, ms: u64) {
         if !self.nodes[node].up {
@@ -345,7 +204,15 @@ impl World {
             .enumerate()
             .filter_map(|(number, client)| here(client).map(|conn| (number, conn)))
             .collect();
-        self.nodes[node] = Node { up: false, ..Node::new(life, self.now) };
+        let this = &self.nodes[node];
+        let claimed = this.claims.values().filter_map(Claiming::armed);
+        let kept: Vec<_> = (this.sessions.iter().map(|(id, state)| (*id, state.keeping.owner)))
+            .chain(this.ends.iter().map(|(id, owner, _)| (*id, *owner)))
+            .chain(claimed)
+            .collect();
+        self.died(kept);
+        let bridged = self.nodes[node].bridge.is_some();
+        self.nodes[node] = Node { up: false, ..Node::new(life, self.now, bridged) };
         for (client, conn) in cut {
             let notices = 5 + self.random.below(300);
             self.after(notices, Event::Cut(client, conn));
@@ -365,15 +232,20 @@ impl World {
         this.announced.typing(stopped)?;
         let effects = this.presence.tick(now);
         this.announced.tell(effects)?;
-        for session in this.wheel.advance(now) {
-            self.look(node, session)?;
+        for conn in this.wheel.advance(now) {
+            self.look(node, conn)?;
+        }
+        self.tell_ends(node);
+        if now.is_multiple_of(CHECK_MS) {
+            self.check_all(node);
         }
         Ok(())
     }
 
-    fn look(&mut self, node: usize, session: SessionId) -> Result<(), Violation> {
+    fn look(&mut self, node: usize, conn: u64) -> Result<(), Violation> {
         let now = self.now;
         let this = &mut self.nodes[node];
+        let Some(session) = this.conns.get(&conn).and_then(|c| c.session) else { return Ok(()) };
         let Some(state) = this.sessions.get_mut(&session) else { return Ok(()) };
         let (verdict, next) = judge(&state.vitals, now, &HEARTBEAT);
         match verdict {
@@ -381,27 +253,17 @@ impl World {
             Verdict::Ping => state.vitals.ping_sent = Some(now),
             Verdict::Close(code) => {
                 let client = &self.clients[state.client];
-                let connected = client.conn == Some((conn(session), node));
+                let connected = client.conn == Some((conn, node));
                 if code == CloseCode::HeartbeatMissed && connected && client.silent_until < now {
-                    return Err(format!("a client that answers was given up: {}", conn(session)));
+                    return Err(format!("a client that answers was given up: {conn}"));
                 }
-                return self.close(node, session);
+                return self.close(node, session, false);
             }
         }
-        this.wheel.add(next, session);
+        this.wheel.add(next, conn);
         if verdict == Verdict::Ping {
             self.tell(node, session, Down::Ping);
         }
         Ok(())
-    }
-}
-
-/// Takes a session out of a room.
-fn exit(node: &mut Node, session: SessionId, worker: usize, room: usize) {
-    let name = room_name(room);
-    // Refused: it is sent again elsewhere.
-    node.held.remove(&(session, room));
-    if node.tables[worker].leave(&name, session).1 {
-        node.relay.unsubscribe(&name, worker);
     }
 }

@@ -98,6 +98,8 @@ pub struct Schedule {
     pub faults: Faults,
     /// Messages that the store keeps of a room.
     pub kept: usize,
+    /// The nodes hear the store through bridges, as with Redis.
+    pub bridges: bool,
 }
 
 impl Schedule {
@@ -126,7 +128,7 @@ impl Schedule {
             ops.push((random.below(BUSY_MS), Self::any(&mut random)));
         }
         ops.sort_by_key(|(at, _)| *at);
-        Self { seed, ops, faults, kept }
+        Self { seed, ops, faults, kept, bridges: seed % 2 == 1 }
     }
 
     fn any(random: &mut Random) -> Op {

@@ -6,16 +6,13 @@ use super::{
     schedule::{Faults, Op, Schedule},
 };
 
-/// Runs that one shrinking may take.
-const MAX_RUNS: usize = 5000;
-
-/// The shortest failing schedule that was found, and how it fails.
-pub fn shrink(schedule: &Schedule, sabotage: Option<Sabotage>) -> (Schedule, String) {
+/// The shortest failing schedule that was found in so many runs, and how it fails.
+pub fn shrink(schedule: &Schedule, sabotage: Option<Sabotage>, most: usize) -> (Schedule, String) {
     let mut best = schedule.clone();
     let mut reason = run(&best, sabotage).err().unwrap_or_default();
     let mut runs = 0;
     let mut attempt = |best: &mut Schedule, reason: &mut String, candidate: Schedule| -> bool {
-        if runs >= MAX_RUNS {
+        if runs >= most {
             return false;
         }
         runs += 1;

@@ -21,7 +21,7 @@ use super::{
 };
 
 /// How long a node waits for the store before a request has failed.
-const STORE_TIMEOUT_MS: u64 = 400;
+pub(super) const STORE_TIMEOUT_MS: u64 = 400;
 
 /// What the store has stored and not yet told.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Bus for Outbox {
 
 impl World {
     /// How long a request to the store or its answer takes; none if it is lost.
-    fn store_trip(&mut self, node: usize) -> Option<u64> {
+    pub(super) fn store_trip(&mut self, node: usize) -> Option<u64> {
         let slow = if self.now < self.slow_until { self.random.below(300) } else { 0 };
         let latency = self.latency() + slow;
         let cut = self.nodes[node].cut_until > self.now;
@@ -57,7 +57,8 @@ impl World {
 
     fn fail_append(&mut self, node: usize, life: u32, conn: u64, room: usize, text: String) {
         let answer = Err(StoreError::Failed("no answer".into()));
-        self.after(STORE_TIMEOUT_MS, Event::Appended { node, life, conn, room, text, answer });
+        let own = Vec::new();
+        self.after(STORE_TIMEOUT_MS, Event::Appended { node, life, conn, room, text, answer, own });
     }
 
     /// An append has reached the store.
@@ -92,34 +93,40 @@ impl World {
         };
         let done = Box::new(move |answer| *into.lock() = Some(answer));
         self.history.append(Append { record, key, done });
-        self.spread()?;
+        let own = self.spread()?;
         let answer = got.lock().take().ok_or("the store gave no answer to an append")?;
         if !answered {
             return Ok(());
         }
         match self.store_trip(node) {
-            Some(ms) => self.after(ms, Event::Appended { node, life, conn, room, text, answer }),
+            Some(ms) => {
+                self.after(ms, Event::Appended { node, life, conn, room, text, answer, own });
+            }
             None => self.fail_append(node, life, conn, room, text),
         }
         Ok(())
     }
 
     /// Tells the nodes what is stored.
-    fn spread(&mut self) -> Result<(), Violation> {
-        let stored = std::mem::take(&mut *self.outbox.0.lock());
-        for stored in stored {
-            self.truth.stored(&stored)?;
+    fn spread(&mut self) -> Result<Vec<Arc<Stored>>, Violation> {
+        let records = std::mem::take(&mut *self.outbox.0.lock());
+        for stored in &records {
+            self.truth.stored(stored)?;
             for node in 0..NODES {
-                self.tell_node(node, &stored);
+                self.tell_node(node, stored);
             }
         }
-        Ok(())
+        Ok(records)
     }
 
     fn tell_node(&mut self, node: usize, stored: &Arc<Stored>) {
         let to = &self.nodes[node];
         let (life, cut) = (to.life, to.cut_until > self.now);
-        if !to.up || cut || !to.relay.is_occupied(&stored.record.room) {
+        let (link, hears) = match &to.bridge {
+            Some(bridge) => (bridge.link, bridge.is_subscribed(&stored.record.room)),
+            None => (0, to.relay.is_occupied(&stored.record.room)),
+        };
+        if !to.up || cut || !hears {
             return;
         }
         if self.random.per_mille(self.faults.drop) {
@@ -134,7 +141,7 @@ impl World {
                 *channel = (*channel).max(arrives);
             }
             let at = if late { arrives } else { *channel };
-            self.at(at, Event::Deliver { node, life, stored: Arc::clone(stored) });
+            self.at(at, Event::Deliver { node, life, link, stored: Arc::clone(stored) });
         }
     }
 
@@ -164,6 +171,12 @@ impl World {
             Purpose::CatchUp { seat, have, .. } => (seat.room, Range::After(have.offset), PAGE),
             Purpose::Anew { room, .. } => (*room, Range::Newest, HEAD_PAGE),
             Purpose::Repair { room, after, .. } => (*room, Range::After(*after), PAGE),
+            Purpose::Cover { room, after, .. } => (*room, Range::After(*after), 1),
+            Purpose::Head { room } | Purpose::Check { room, .. } => (*room, Range::Newest, 1),
+            Purpose::Above { room, above } => (*room, Range::After(*above), PAGE),
+            Purpose::Over { room, .. } | Purpose::Reset { room } => {
+                (*room, Range::Newest, HEAD_PAGE)
+            }
         };
         let page = self.history.read(&room_name(room), range, limit).now_or_never();
         let page = page.unwrap_or_else(|| Err(StoreError::Failed("it waits".into())));

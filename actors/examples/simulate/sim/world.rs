@@ -8,9 +8,15 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
-use hubbub_actors::{clock::Clock, history::HistoryConfig, memory::MemoryHistory};
+use hubbub_actors::{
+    clock::Clock,
+    history::HistoryConfig,
+    memory::{MemoryHistory, sessions::MemorySessions},
+    session_store::{Owner, SessionStoreConfig},
+};
 use hubbub_protocol::{
     id::{RoomName, SessionId, UserId},
     record::Stored,
@@ -20,6 +26,7 @@ use super::{
     check::{Truth, Violation, content},
     client::Client,
     event::{Event, Sabotage},
+    keep::RECOVERY_MS,
     node::Node,
     schedule::{BUSY_MS, CLIENTS, Faults, NODES, Op, ROOMS, Random, Schedule},
     store::Outbox,
@@ -65,6 +72,8 @@ pub struct Stats {
     pub started_over: u64,
     /// Gaps that were filled.
     pub repairs: u64,
+    /// Sessions that came back as a whole.
+    pub came_back: u64,
 }
 
 /// See the module.
@@ -81,6 +90,11 @@ pub struct World {
     pub(super) slow_until: u64,
     pub(super) history: MemoryHistory,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) sessions: MemorySessions,
+    /// Who has the sessions of the store: for their ends, and to tell the node that had them.
+    pub(super) keepers: BTreeMap<SessionId, (Owner, usize)>,
+    /// A moment to count from, where the hub's tables take one.
+    pub(super) began: Instant,
     /// The nodes.
     pub nodes: Vec<Node>,
     /// The clients.
@@ -114,6 +128,9 @@ impl World {
             outbox.clone(),
             Clock::new(move || read.load(Ordering::Relaxed)),
         );
+        let read = Arc::clone(&clock);
+        let kept = SessionStoreConfig { recovery_ms: RECOVERY_MS, max_sessions: 10_000 };
+        let sessions = MemorySessions::new(kept, Clock::new(move || read.load(Ordering::Relaxed)));
         let mut world = Self {
             now: 0,
             clock,
@@ -121,11 +138,14 @@ impl World {
             sequence: 0,
             random: Random::new(!schedule.seed),
             faults: schedule.faults,
-            lossy: schedule.faults.drop > 0,
+            lossy: schedule.faults.drop > 0 && !schedule.bridges,
             slow_until: 0,
             history,
             outbox,
-            nodes: (0..NODES).map(|_| Node::new(0, 0)).collect(),
+            sessions,
+            keepers: BTreeMap::new(),
+            began: Instant::now(),
+            nodes: (0..NODES).map(|_| Node::new(0, 0, schedule.bridges)).collect(),
             clients: (0..CLIENTS).map(Client::new).collect(),
             truth: Truth::default(),
             arrivals: BTreeMap::new(),
@@ -211,57 +231,84 @@ impl World {
         plays
     }
 
+    /// Whether a node still lives the life in which something was meant for it.
+    fn lives(&self, event: &Event) -> bool {
+        match event {
+            Event::Gone { node, life, .. }
+            | Event::Here { node, life, .. }
+            | Event::Appended { node, life, .. }
+            | Event::Page { node, life, .. }
+            | Event::Deliver { node, life, .. }
+            | Event::StartedOver { node, life, .. }
+            | Event::Healed { node, life }
+            | Event::Answered { node, life, .. }
+            | Event::Again { node, life, .. }
+            | Event::Replaced { node, life, .. }
+            | Event::Subscribe { node, life, .. }
+            | Event::Heard { node, life, .. }
+            | Event::Unheard { node, life, .. }
+            | Event::Look { node, life }
+            | Event::Impatient { node, life, .. } => {
+                self.nodes[*node].life == *life && self.nodes[*node].up
+            }
+            _ => true,
+        }
+    }
+
     fn handle(&mut self, event: Event) -> Result<(), Violation> {
+        if !self.lives(&event) {
+            return Ok(());
+        }
         match event {
             Event::Op(op) => self.op(op),
             Event::Up(node, conn, up) => return self.hear(node, conn, up),
             Event::Down(client, conn, down) => return self.arrive(client, conn, down),
-            Event::Gone { node, life, conn } => {
-                if self.nodes[node].life == life {
-                    return self.detach(node, SessionId(uuid::Uuid::from_u128(conn.into())));
-                }
-            }
+            Event::Gone { node, conn, .. } => return self.gone(node, conn),
             Event::Cut(client, conn) => self.lost(client, conn),
             Event::Thaw(client) => return self.thaw(client),
             Event::Reconnect(client) => self.connect(client),
             Event::Resend(client) => self.resend(client),
-            Event::Here { node, life, seat } => {
-                if self.nodes[node].life == life {
-                    return self.here(node, seat);
-                }
-            }
+            Event::Here { node, seat, .. } => self.here(node, seat),
             Event::Append { node, life, conn, room, text, user, answered } => {
                 return self.append(node, life, conn, room, text, user, answered);
             }
-            Event::Appended { node, life, conn, room, text, answer } => {
-                if self.nodes[node].life == life {
-                    self.appended(conn, room, text, answer);
-                }
+            Event::Appended { node, conn, room, text, answer, own, .. } => {
+                self.appended(node, conn, room, text, answer, own);
             }
             Event::Read { node, life, purpose } => self.read(node, life, purpose),
-            Event::Page { node, life, purpose, page } => {
-                if self.nodes[node].life == life {
-                    return self.page(node, purpose, page);
-                }
+            Event::Page { node, purpose, page, .. } => return self.page(node, purpose, page),
+            Event::Deliver { node, link, stored, .. } => match &self.nodes[node].bridge {
+                Some(bridge) if bridge.link != link => {}
+                Some(_) => self.bridge_take(node, vec![stored]),
+                None => self.deliver(node, &stored),
+            },
+            Event::StartedOver { node, worker, room, page, .. } => {
+                self.started_over(node, worker, room, &page);
             }
-            Event::Deliver { node, life, stored } => {
-                if self.nodes[node].life == life && self.nodes[node].up {
-                    return self.deliver(node, stored);
-                }
-            }
-            Event::StartedOver { node, life, worker, room, page } => {
-                if self.nodes[node].life == life {
-                    self.started_over(node, worker, room, &page);
-                }
-            }
-            Event::Healed { node, life } => {
-                if self.nodes[node].life == life && self.nodes[node].cut_until <= self.now {
+            Event::Healed { node, .. } => {
+                if self.nodes[node].cut_until <= self.now {
                     self.heal(node);
                 }
             }
+            Event::Call { node, life, session, owner, call, after } => {
+                self.called(node, life, session, owner, call, after);
+            }
+            Event::Answered { node, after, answered, .. } => {
+                return self.answered(node, after, answered);
+            }
+            Event::Again { node, conn, .. } => self.ask_again(node, conn),
+            Event::Replaced { node, session, owner, .. } => {
+                return self.replaced(node, session, owner);
+            }
+            Event::Subscribe { node, life, link, room } => self.subscribed(node, life, link, room),
+            Event::Heard { node, link, room, .. } => return self.heard(node, link, room),
+            Event::Unheard { node, link, .. } => self.unheard(node, link),
+            Event::Look { node, .. } => self.look_around(node),
+            Event::Impatient { node, seat, .. } => return self.impatient(node, seat),
             Event::Start(node) => {
                 let life = self.nodes[node].life;
-                self.nodes[node] = Node::new(life, self.now);
+                let bridged = self.nodes[node].bridge.is_some();
+                self.nodes[node] = Node::new(life, self.now, bridged);
             }
             Event::Tick(node) => {
                 self.after(100, Event::Tick(node));
@@ -287,6 +334,11 @@ impl World {
                 let node_state = &mut self.nodes[node];
                 node_state.cut_until = node_state.cut_until.max(until);
                 let (until, life) = (node_state.cut_until, node_state.life);
+                if let Some(link) = node_state.bridge.as_ref().map(|bridge| bridge.link) {
+                    // It may see it, or the partition ends before.
+                    let sees = self.random.below(2 * ms.max(1));
+                    self.after(sees, Event::Unheard { node, life, link });
+                }
                 self.at(until, Event::Healed { node, life });
             }
             Op::Slow { ms } => self.slow_until = self.now + ms,
@@ -316,7 +368,7 @@ impl World {
         for (number, node) in self.nodes.iter().enumerate() {
             node.settled(&self.clients, number).map_err(|what| format!("node {number}: {what}"))?;
         }
-        Ok(())
+        self.kept_settled()
     }
 
     /// Nothing is left of anybody.
@@ -324,7 +376,7 @@ impl World {
         for (number, node) in self.nodes.iter_mut().enumerate() {
             node.empty(self.now).map_err(|what| format!("node {number}: {what}"))?;
         }
-        Ok(())
+        self.kept_empty()
     }
 }
 
