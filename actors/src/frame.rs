@@ -1,9 +1,14 @@
 //! Frames ready for the wire, encoded once and shared.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use hubbub_protocol::close::CloseCode;
+
+mod compressed;
 
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -24,6 +29,16 @@ struct Encoded {
     cut: Option<NonZeroU32>,
     /// Whose body it has, if `bytes` is only a header and a tail of its own.
     body: Option<Frame>,
+    /// The same compressed, once somebody asked; none if it is not smaller.
+    compressed: OnceLock<Option<Frame>>,
+}
+
+impl Encoded {
+    /// Ready frames, the first of them with a header of so many bytes.
+    fn new(bytes: Vec<u8>, header: u8) -> Arc<Self> {
+        let (cut, body, compressed) = (None, None, OnceLock::new());
+        Arc::new(Self { bytes: bytes.into(), header, cut, body, compressed })
+    }
 }
 
 /// Most pieces that one frame is written from.
@@ -57,7 +72,11 @@ impl Frame {
         write_header(&mut bytes, TEXT, payload);
         let header = bytes.len() as u8;
         bytes.extend_from_slice(tail.as_bytes());
-        Self(Arc::new(Encoded { bytes: bytes.into(), header, cut: None, body: Some(self.clone()) }))
+        let mut encoded = Encoded::new(bytes, header);
+        if let Some(encoded) = Arc::get_mut(&mut encoded) {
+            encoded.body = Some(self.clone());
+        }
+        Self(encoded)
     }
 
     /// A binary frame.
@@ -101,7 +120,7 @@ impl Frame {
             write_frame(&mut bytes, BINARY, data);
         }
         let header = header_len(text.len()) as u8;
-        Self(Arc::new(Encoded { bytes: bytes.into(), header, cut: None, body: None }))
+        Self(Encoded::new(bytes, header))
     }
 
     fn new(opcode: u8, payload: &[u8]) -> Self {
@@ -109,7 +128,7 @@ impl Frame {
         let mut bytes = Vec::with_capacity(header + payload.len());
         write_frame(&mut bytes, opcode, payload);
         // Exactly full, so that no second allocation is needed to share it.
-        Self(Arc::new(Encoded { bytes: bytes.into(), header: header as u8, cut: None, body: None }))
+        Self(Encoded::new(bytes, header as u8))
     }
 
     /// Whether it carries a text of the layer above.

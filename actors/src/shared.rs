@@ -61,6 +61,8 @@ pub struct Settings {
     pub outbound_max_bytes: usize,
     /// `session.when_full`.
     pub when_full: WhenFull,
+    /// `session.compression_min_bytes`; none without `session.compression`.
+    pub compression_min_bytes: Option<usize>,
     /// `auth.timeout_ms`.
     pub auth_timeout_ms: u64,
     /// `auth.anonymous`.

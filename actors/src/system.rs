@@ -33,7 +33,7 @@ use crate::{
         RoomsPage, UserInfo,
     },
     metrics::Metrics,
-    outbound::FlushList,
+    outbound::{Compressing, FlushList},
     ports::{Append, Appended, Audience, Broadcast, History, IdempotencyKey, Page, Range, RoomBus},
     presence_tracker::PresenceTracker,
     receipt_store::{ReceiptStore, RoomReceipts},
@@ -173,7 +173,15 @@ impl Hub {
         let room_server = RoomServer::launch(self.shared.clone());
         let heart = Heart::new(self.shared.clone()).start();
         let waiting = self.shared.metrics.outbound_queue_bytes.clone();
-        let flush = Arc::new(FlushList::counting(waiting));
+        let compressing = self.shared.settings.compression_min_bytes.map(|min_bytes| {
+            let metrics = &self.shared.metrics;
+            Compressing {
+                min_bytes,
+                messages: metrics.compressed.with_label_values(&["out"]),
+                saved_bytes: metrics.compression_saved.with_label_values(&["out"]),
+            }
+        });
+        let flush = Arc::new(FlushList::counting(waiting).compressing(compressing));
         let written = self.shared.metrics.outbound_bytes.clone();
         actix_rt::spawn(flush.clone().run(move |bytes| written.inc_by(bytes as u64)));
         self.shared.workers.write().push(room_server.clone().recipient());

@@ -68,6 +68,10 @@ pub fn settings(config: &Config) -> Result<Settings, String> {
             config::WhenFull::DropOldest => WhenFull::DropOldest,
             config::WhenFull::Conflate => WhenFull::Conflate,
         },
+        compression_min_bytes: config
+            .session
+            .compression
+            .then_some(config.session.compression_min_bytes),
         auth_timeout_ms: config.auth.timeout_ms,
         anonymous: config.auth.anonymous,
         presence: PresenceSettings {

@@ -6,7 +6,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 
-use super::Outbound;
+use super::{Compressing, Outbound};
 
 /// The queues of one worker that have something to write.
 #[derive(Default)]
@@ -14,6 +14,7 @@ pub struct FlushList {
     dirty: Mutex<Vec<Arc<Outbound>>>,
     flusher: AtomicWaker,
     pub(super) waiting: Option<IntGauge>,
+    pub(super) compressing: Option<Compressing>,
 }
 
 /// Queues written before the worker looks at something else.
@@ -24,6 +25,12 @@ impl FlushList {
     /// taken yet.
     pub fn counting(waiting: IntGauge) -> Self {
         Self { waiting: Some(waiting), ..Self::default() }
+    }
+
+    /// The same, whose queues compress for clients that agree on it.
+    #[must_use]
+    pub fn compressing(self, compressing: Option<Compressing>) -> Self {
+        Self { compressing, ..self }
     }
 
     pub(super) fn add(&self, outbound: Arc<Outbound>) {
