@@ -40,3 +40,41 @@ impl Outbound {
         Some(compressed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::outbound::{Class, FlushList, WhenFull};
+
+    #[test]
+    fn only_what_was_agreed_on_is_compressed_and_it_counts_as_it_goes_out() {
+        let messages = IntCounter::new("messages", "messages").unwrap();
+        let saved_bytes = IntCounter::new("saved", "saved").unwrap();
+        let (counted, saved) = (messages.clone(), saved_bytes.clone());
+        let compressing = Compressing { min_bytes: 1000, messages, saved_bytes };
+        let list = Arc::new(FlushList::default().compressing(Some(compressing)));
+        let queue = || Outbound::new(list.clone(), 4000, WhenFull::Disconnect);
+        let frame = Frame::text("again and again ".repeat(100).as_bytes());
+        let (agreed, other) = (queue(), queue());
+        agreed.compress(15);
+        for _ in 0..5 {
+            agreed.push(&frame, Class::Durable);
+        }
+        agreed.push(&Frame::text(b"short"), Class::Durable);
+        other.push(&frame, Class::Durable);
+        assert_eq!(other.len(), frame.len());
+        let compressed = frame.compressed(0, 15).unwrap().len();
+        // So more of them fit.
+        assert_eq!(agreed.len(), 5 * compressed + 7);
+        assert_eq!(counted.get(), 5);
+        assert_eq!(saved.get(), 5 * (frame.len() - compressed) as u64);
+        // Where the configuration has none, nothing is.
+        let plain = Outbound::new(Arc::default(), 4000, WhenFull::Disconnect);
+        plain.compress(15);
+        plain.hand(&frame, Class::Durable);
+        assert_eq!(plain.len(), frame.len());
+    }
+}
