@@ -1,9 +1,14 @@
 //! Frames ready for the wire, encoded once and shared.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use hubbub_protocol::close::CloseCode;
+
+mod compressed;
 
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -26,6 +31,16 @@ struct Encoded {
     cut: Option<NonZeroU32>,
     /// Whose body it has, if `bytes` is only a header and a tail of its own.
     body: Option<Frame>,
+    /// The same compressed, once somebody asked; none if it is not smaller.
+    compressed: OnceLock<Option<Frame>>,
+}
+
+impl Encoded {
+    /// Ready frames, the first of them with a header of so many bytes.
+    fn new(bytes: Vec<u8>, header: u8) -> Arc<Self> {
+        let (cut, body, compressed) = (None, None, OnceLock::new());
+        Arc::new(Self { bytes: bytes.into(), header, more: 0, cut, body, compressed })
+    }
 }
 
 /// Most pieces that one frame is written from.
@@ -59,13 +74,11 @@ impl Frame {
         write_header(&mut bytes, TEXT, payload);
         let header = bytes.len() as u8;
         bytes.extend_from_slice(tail.as_bytes());
-        Self(Arc::new(Encoded {
-            bytes: bytes.into(),
-            header,
-            more: 0,
-            cut: None,
-            body: Some(self.clone()),
-        }))
+        let mut encoded = Encoded::new(bytes, header);
+        if let Some(encoded) = Arc::get_mut(&mut encoded) {
+            encoded.body = Some(self.clone());
+        }
+        Self(encoded)
     }
 
     /// A binary frame.
@@ -75,8 +88,7 @@ impl Frame {
 
     /// Bytes that are no frame: the answer to a handshake, so that it leaves with what follows.
     pub fn raw(bytes: Vec<u8>) -> Self {
-        let bytes = bytes.into();
-        Self(Arc::new(Encoded { bytes, header: 0, more: 0, cut: None, body: None }))
+        Self(Encoded::new(bytes, 0))
     }
 
     /// A ping; the payload has at most 125 bytes.
@@ -115,11 +127,11 @@ impl Frame {
             write_frame(&mut bytes, BINARY, data);
         }
         let header = header_len(text.len()) as u8;
-        Self(Arc::new(Encoded { bytes: bytes.into(), header, more: 0, cut: None, body: None }))
+        Self(Encoded::new(bytes, header))
     }
 
     /// Frames that leave together, as one: what a burst of messages is for each member of a room.
-    /// None of none. They take no tail of their own any more.
+    /// None of none. They take no tail of their own any more, and are not compressed.
     pub fn joined(frames: &[Self]) -> Option<Self> {
         let (first, rest) = frames.split_first()?;
         if rest.is_empty() {
@@ -129,9 +141,12 @@ impl Frame {
         for piece in frames.iter().flat_map(Self::pieces) {
             bytes.extend_from_slice(piece);
         }
-        let (header, more) = (first.0.header, frames.iter().map(Self::events).sum::<usize>() - 1);
-        let more = u16::try_from(more).unwrap_or(u16::MAX);
-        Some(Self(Arc::new(Encoded { bytes: bytes.into(), header, more, cut: None, body: None })))
+        let more = frames.iter().map(Self::events).sum::<usize>() - 1;
+        let mut encoded = Encoded::new(bytes, first.0.header);
+        if let Some(encoded) = Arc::get_mut(&mut encoded) {
+            encoded.more = u16::try_from(more).unwrap_or(u16::MAX);
+        }
+        Some(Self(encoded))
     }
 
     /// How many events it is made of.
@@ -144,13 +159,7 @@ impl Frame {
         let mut bytes = Vec::with_capacity(header + payload.len());
         write_frame(&mut bytes, opcode, payload);
         // Exactly full, so that no second allocation is needed to share it.
-        Self(Arc::new(Encoded {
-            bytes: bytes.into(),
-            header: header as u8,
-            more: 0,
-            cut: None,
-            body: None,
-        }))
+        Self(Encoded::new(bytes, header as u8))
     }
 
     /// Whether it carries a text of the layer above.

@@ -33,6 +33,10 @@ pub struct Metrics {
     pub received_bytes: IntCounter,
     pub outbound_bytes: IntCounter,
     pub outbound_queue_bytes: IntGauge,
+    /// Compressed messages, by direction.
+    pub compressed: IntCounterVec,
+    /// Bytes they were shorter by, by direction.
+    pub compression_saved: IntCounterVec,
     pub conflated: IntCounter,
     pub dropped: IntCounterVec,
     pub closed: IntCounterVec,
@@ -173,6 +177,18 @@ impl Metrics {
             outbound_queue_bytes: r.gauge(
                 "hubbub_outbound_queue_bytes",
                 "Bytes that wait for clients that do not take them at once",
+            )?,
+            compressed: r.by(
+                "direction",
+                &["in", "out"],
+                "hubbub_compressed_messages_total",
+                "Compressed messages from clients (in) and handed to clients (out)",
+            )?,
+            compression_saved: r.by(
+                "direction",
+                &["in", "out"],
+                "hubbub_compression_saved_bytes_total",
+                "Bytes by which compressed messages were shorter",
             )?,
             conflated: r.counter(
                 "hubbub_conflated_total",

@@ -12,7 +12,7 @@ use std::{
     io::{self, IoSlice},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     task::{Poll, Waker},
 };
@@ -21,13 +21,14 @@ use futures_util::task::AtomicWaker;
 use hubbub_protocol::close::CloseCode;
 use parking_lot::Mutex;
 
+mod compressing;
 mod flush;
 mod hand;
 mod queue;
 mod reads;
 
 use self::queue::{Item, Queue};
-pub use self::{flush::FlushList, reads::ReadPlace};
+pub use self::{compressing::Compressing, flush::FlushList, reads::ReadPlace};
 use crate::frame::Frame;
 
 /// What happens when a message does not fit any more (`session.when_full`).
@@ -98,6 +99,8 @@ pub struct Outbound {
     pings: AtomicU32,
     pongs: AtomicU32,
     reading: AtomicU32,
+    /// The client's window, as a power of two; 0 for one that takes nothing compressed.
+    window_bits: AtomicU8,
 }
 
 /// A queue takes one frame for so many bytes of its bound, and [`MIN_FRAMES`] in any
@@ -117,6 +120,7 @@ impl Outbound {
             pings: AtomicU32::new(0),
             pongs: AtomicU32::new(0),
             reading: AtomicU32::new(0),
+            window_bits: AtomicU8::new(0),
         })
     }
 
@@ -139,6 +143,7 @@ impl Outbound {
 
     /// Puts a frame at the end. Never blocks and never writes.
     pub fn push(self: &Arc<Self>, frame: &Frame, class: Class) -> Pushed {
+        let frame = self.as_agreed(frame);
         let mut queue = self.queue.lock();
         if queue.closing.is_some() || queue.failed {
             return Pushed::Closed;

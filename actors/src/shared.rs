@@ -67,6 +67,8 @@ pub struct Settings {
     pub when_full: WhenFull,
     /// `session.flush_interval_us`.
     pub flush_interval_us: u64,
+    /// `session.compression_min_bytes`; none without `session.compression`.
+    pub compression_min_bytes: Option<usize>,
     /// `auth.timeout_ms`.
     pub auth_timeout_ms: u64,
     /// `auth.anonymous`.

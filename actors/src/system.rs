@@ -36,7 +36,7 @@ use crate::{
         RoomsPage, UserInfo,
     },
     metrics::Metrics,
-    outbound::FlushList,
+    outbound::{Compressing, FlushList},
     ports::{Append, Appended, Audience, Broadcast, History, IdempotencyKey, Page, Range, RoomBus},
     presence_tracker::PresenceTracker,
     receipt_store::{ReceiptStore, RoomReceipts},
@@ -200,7 +200,16 @@ impl Hub {
         let heart = Heart::new(self.shared.clone()).start();
         let waiting = self.shared.metrics.outbound_queue_bytes.clone();
         let interval = Duration::from_micros(self.shared.settings.flush_interval_us);
-        let flush = Arc::new(FlushList::counting(waiting, interval));
+        let compressing = self.shared.settings.compression_min_bytes.map(|min_bytes| {
+            let metrics = &self.shared.metrics;
+            Compressing {
+                min_bytes,
+                messages: metrics.compressed.with_label_values(&["out"]),
+                saved_bytes: metrics.compression_saved.with_label_values(&["out"]),
+            }
+        });
+        let flush = FlushList::counting(waiting, interval).compressing(compressing);
+        let flush = Arc::new(flush);
         let written = self.shared.metrics.outbound_bytes.clone();
         actix_rt::spawn(flush.clone().run(move |bytes| written.inc_by(bytes as u64)));
         self.shared.workers.write().push(room_server.clone().recipient());

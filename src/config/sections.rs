@@ -143,6 +143,10 @@ sections! {
         flush_interval_us: u64 = 0, Kind::integer(0, 1_000_000);
         /// How long a lost session can come back, in milliseconds; 0: not at all.
         recovery_ms: u64 = 120 * SECOND, Kind::integer(0, DAY);
+        /// Whether messages are compressed for WebSocket clients that offer it.
+        compression: bool = false, Kind::Bool;
+        /// Smallest message that is compressed, in bytes.
+        compression_min_bytes: usize = 1024, Kind::integer(0, 64 * MIB);
     }
 
     /// Section `limits`: what one client, user or address may use.

@@ -69,6 +69,10 @@ pub fn settings(config: &Config) -> Result<Settings, String> {
             config::WhenFull::Conflate => WhenFull::Conflate,
         },
         flush_interval_us: config.session.flush_interval_us,
+        compression_min_bytes: config
+            .session
+            .compression
+            .then_some(config.session.compression_min_bytes),
         auth_timeout_ms: config.auth.timeout_ms,
         anonymous: config.auth.anonymous,
         presence: PresenceSettings {

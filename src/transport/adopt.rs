@@ -12,12 +12,14 @@ use hubbub_actors::{
     outbound::{Class, Drained, FlushList, Outbound, WhenFull},
     session::engine::{polling::PollingRequest, registry::Entry},
 };
-use hubbub_protocol::wire::frame::FrameGuard;
+use hubbub_protocol::wire::deflate::Intake;
 use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use super::{
     Transport,
+    engine::Came,
+    inbound::inflate,
     socket::{IntoSocket, Moved, Socket},
 };
 
@@ -33,8 +35,8 @@ const PROBE_QUEUE: usize = 4096;
 pub struct Adopt {
     /// The socket, after its handshake.
     pub socket: Moved,
-    /// What came with the handshake.
-    pub first: Option<Bytes>,
+    /// What came with it.
+    pub came: Came,
     /// The connection.
     pub entry: Arc<Entry>,
 }
@@ -69,16 +71,16 @@ impl Handler<Adopt> for Doorman {
 
     fn handle(&mut self, adopt: Adopt, _: &mut Self::Context) {
         let transport = self.0.clone();
-        let Adopt { socket, first, entry } = adopt;
+        let Adopt { socket, came, entry } = adopt;
         match socket {
             Moved::Plain(stream) => match actix_web::rt::net::TcpStream::from_std(stream) {
-                Ok(stream) => transport.adopt(stream.into_socket(), first, entry),
+                Ok(stream) => transport.adopt(stream.into_socket(), came, entry),
                 Err(error) => {
                     log::warn!(error:%; "a WebSocket was lost on its way to its worker");
                     entry.end_probe();
                 }
             },
-            Moved::Tls(stream) => transport.adopt(stream.into_socket(), first, entry),
+            Moved::Tls(stream) => transport.adopt(stream.into_socket(), came, entry),
         }
     }
 }
@@ -93,12 +95,13 @@ impl Transport {
     }
 
     /// Probes a WebSocket and, once the client has moved to it, goes on there.
-    fn adopt<S: Socket>(self: Rc<Self>, socket: S, first: Option<Bytes>, entry: Arc<Entry>) {
+    fn adopt<S: Socket>(self: Rc<Self>, socket: S, came: Came, entry: Arc<Entry>) {
         let max = self.hub.shared().settings.engine.max_payload;
         actix_web::rt::spawn(async move {
-            let probe = Probe::new(&socket, max);
-            let probed = tokio::time::timeout(UPGRADE_TIMEOUT, probe.run(first, &entry)).await;
-            let Ok(Some(rest)) = probed else {
+            let Came { first, compression } = came;
+            let probe = Probe::new(&socket, max, Intake::new(max, compression.is_some(), first));
+            let probed = tokio::time::timeout(UPGRADE_TIMEOUT, probe.run(&entry)).await;
+            let Ok(Some(first)) = probed else {
                 entry.end_probe();
                 entry.ask(PollingRequest::ProbeFailed);
                 return;
@@ -106,7 +109,8 @@ impl Transport {
             let (tell, told) = oneshot::channel();
             entry.ask(PollingRequest::TakeOver(tell));
             if let Ok((engine, seat)) = told.await {
-                self.drive_engine(socket, rest, engine, seat, false);
+                let came = Came { first, compression };
+                self.drive_engine(socket, came, engine, seat, false);
             }
         });
     }
@@ -115,18 +119,18 @@ impl Transport {
 /// A WebSocket whose client has not moved to it yet.
 struct Probe<'a, S> {
     socket: &'a S,
-    guard: FrameGuard,
+    intake: Intake,
     codec: Codec,
     outbound: Arc<Outbound>,
     buffer: BytesMut,
 }
 
 impl<'a, S: Socket> Probe<'a, S> {
-    fn new(socket: &'a S, max: usize) -> Self {
+    fn new(socket: &'a S, max: usize, intake: Intake) -> Self {
         let flush = Arc::new(FlushList::default());
         Self {
             socket,
-            guard: FrameGuard::new(max as u64),
+            intake,
             codec: Codec::new().max_size(max),
             outbound: Outbound::new(flush, PROBE_QUEUE, WhenFull::Disconnect),
             buffer: BytesMut::new(),
@@ -135,11 +139,7 @@ impl<'a, S: Socket> Probe<'a, S> {
 
     /// Until the client says that it has moved; gives what came after that. None if
     /// it went away or did something else.
-    async fn run(mut self, first: Option<Bytes>, entry: &Entry) -> Option<Option<Bytes>> {
-        if let Some(first) = first {
-            self.guard.inspect(&first).ok()?;
-            self.buffer.extend_from_slice(&first);
-        }
+    async fn run(mut self, entry: &Entry) -> Option<Option<Bytes>> {
         loop {
             while let Some(frame) = self.codec.decode(&mut self.buffer).ok()? {
                 match frame {
@@ -150,6 +150,8 @@ impl<'a, S: Socket> Probe<'a, S> {
                         }
                     }
                     Received::Text(text) if text.first() == Some(&b'5') => {
+                        // What is decoded of it is plain, and what is not was not begun.
+                        self.buffer.extend_from_slice(&self.intake.take_rest().unwrap_or_default());
                         let rest = self.buffer.freeze();
                         return Some((!rest.is_empty()).then_some(rest));
                     }
@@ -158,11 +160,19 @@ impl<'a, S: Socket> Probe<'a, S> {
                     _ => return None,
                 }
             }
-            let mut piece = [0; 4096];
-            let read = poll_fn(|cx| self.socket.poll_read(cx, &mut piece)).await;
-            let piece = &piece[..read.ok().filter(|&n| n > 0)?];
-            self.guard.inspect(piece).ok()?;
-            self.buffer.extend_from_slice(piece);
+            let piece = match self.intake.take_rest() {
+                Some(rest) => rest,
+                None => {
+                    let mut piece = [0; 4096];
+                    let read = poll_fn(|cx| self.socket.poll_read(cx, &mut piece)).await;
+                    Bytes::copy_from_slice(&piece[..read.ok().filter(|&n| n > 0)?])
+                }
+            };
+            let passed = self.intake.pass(piece, inflate);
+            if passed.error.is_some() {
+                return None;
+            }
+            self.buffer.extend_from_slice(&passed.bytes);
         }
     }
 

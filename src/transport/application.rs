@@ -5,7 +5,10 @@ use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
 
 use actix_codec::{AsyncRead, AsyncWrite, Framed};
 use actix_http::{
-    Request, RequestHead, Response, StatusCode, body::BodySize, h1, header::HeaderMap,
+    Request, RequestHead, Response, StatusCode,
+    body::BodySize,
+    h1,
+    header::{self, HeaderMap},
     ws as http_ws,
 };
 use futures_util::SinkExt;
@@ -130,8 +133,12 @@ impl Transport {
             Ok(place) => place,
             Err((status, error)) => return refuse(framed, status, &error).await,
         };
-        let response: Response<()> =
-            http_ws::handshake_response(head).message_body(()).map_err(|_| UpgradeFailed)?;
+        let mut response = http_ws::handshake_response(head);
+        let compression = self.compression(head);
+        if let Some(agreed) = compression {
+            response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, agreed.answer()));
+        }
+        let response: Response<()> = response.message_body(()).map_err(|_| UpgradeFailed)?;
         drop(request);
         framed.send(h1::Message::Item((response.drop_body(), BodySize::None))).await?;
         let parts = framed.into_parts();
@@ -146,7 +153,7 @@ impl Transport {
         let seat = Seat::take(&shared, engineio::Transport::WebSocket, Box::new(place));
         let plain = Plain::new(shared, connection.clone(), max, make);
         let socket = parts.io.into_socket();
-        let drive = Drive { socket, first, connection, max, seat };
+        let drive = Drive { socket, first, connection, max, compression, seat };
         self.drive(drive, |bytes| plain::start(plain, bytes), |reason| reason);
         Ok(())
     }

@@ -12,7 +12,10 @@ use hubbub_actors::{
     outbound::Class,
     session::engine::{self, Engine, EngineStart, Hello, registry::Entry, seat::Seat},
 };
-use hubbub_protocol::wire::engineio::{self, EngineError, Method, Query};
+use hubbub_protocol::wire::{
+    deflate::Agreed,
+    engineio::{self, EngineError, Method, Query},
+};
 
 use super::{
     Drive, Transport, UpgradeFailed,
@@ -32,6 +35,14 @@ enum Purpose {
     Open,
     /// One that polls.
     Continue(Arc<Entry>),
+}
+
+/// What came with a WebSocket.
+pub struct Came {
+    /// What the client sent behind its handshake.
+    pub first: Option<Bytes>,
+    /// What was agreed on.
+    pub compression: Option<Agreed>,
 }
 
 /// What a handshake says for its CONNECTs: a token, of its query or its header, and
@@ -68,9 +79,12 @@ impl Transport {
             },
         };
         let hello = hello(request.head());
-        let mut response = http_ws::handshake_response(request.head())
-            .message_body(())
-            .map_err(|_| UpgradeFailed)?;
+        let mut response = http_ws::handshake_response(request.head());
+        let compression = self.compression(request.head());
+        if let Some(agreed) = compression {
+            response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, agreed.answer()));
+        }
+        let mut response = response.message_body(()).map_err(|_| UpgradeFailed)?;
         let mut app = None;
         if let Purpose::Open = purpose {
             self.application.greet(response.headers_mut());
@@ -90,6 +104,7 @@ impl Transport {
         }
         let parts = framed.into_parts();
         let first = (!parts.read_buf.is_empty()).then(|| parts.read_buf.freeze());
+        let came = Came { first, compression };
         match (purpose, place) {
             (Purpose::Open, Some(place)) => {
                 let start = EngineStart {
@@ -100,11 +115,11 @@ impl Transport {
                     hello,
                     app,
                 };
-                self.open_engine(parts.io.into_socket(), first, start, place);
+                self.open_engine(parts.io.into_socket(), came, start, place);
             }
             (Purpose::Continue(entry), _) if entry.begin_probe() => {
                 let worker = entry.worker;
-                let adopt = Adopt { socket: parts.io.into_moved()?, first, entry };
+                let adopt = Adopt { socket: parts.io.into_moved()?, came, entry };
                 self.doormen.send(worker, adopt);
             }
             // One that is on a WebSocket already, or about to be: this one goes.
@@ -145,33 +160,28 @@ impl Transport {
         self.hub.shared().metrics.refused.with_label_values(&[reason]).inc();
     }
 
-    fn open_engine<S: Socket>(
-        &self,
-        socket: S,
-        first: Option<Bytes>,
-        start: EngineStart,
-        place: Place,
-    ) {
+    fn open_engine<S: Socket>(&self, socket: S, came: Came, start: EngineStart, place: Place) {
         let shared = self.hub.shared();
         let websocket = engineio::Transport::WebSocket;
         let seat = Seat::take(shared, websocket, Box::new(place));
         let registration = shared.engines.add(self.worker.link.index, None);
         let engine = Engine::new(start, registration);
-        self.drive_engine(socket, first, engine, seat, true);
+        self.drive_engine(socket, came, engine, seat, true);
     }
 
     /// Drives a connection on a WebSocket; `hello` if its open packet is to be sent.
     pub(super) fn drive_engine<S: Socket>(
         &self,
         socket: S,
-        first: Option<Bytes>,
+        came: Came,
         engine: Engine,
         seat: Seat,
         hello: bool,
     ) {
         let connection = engine.connection().clone();
         let max = engine.shared().settings.engine.max_payload;
-        let drive = Drive { socket, first, connection, max, seat };
+        let Came { first, compression } = came;
+        let drive = Drive { socket, first, connection, max, compression, seat };
         self.drive(drive, move |bytes| engine::start(engine, hello, bytes), engine::reason);
     }
 }

@@ -7,6 +7,7 @@ use actix_http::{
     header::{self, HeaderMap, HeaderName},
 };
 use hubbub_actors::frame::Frame;
+use hubbub_protocol::wire::deflate::{self, Agreed};
 use ipnet::IpNet;
 
 /// The subprotocol under which a browser passes its token.
@@ -109,6 +110,12 @@ fn protocols(head: &RequestHead) -> impl Iterator<Item = &str> {
 /// Whether the client offers the hub's subprotocol first; it is then chosen.
 pub fn offers_subprotocol(head: &RequestHead) -> bool {
     protocols(head).next() == Some(SUBPROTOCOL)
+}
+
+/// What is agreed on of the compression that the client offers, if any.
+pub fn compression(head: &RequestHead) -> Option<Agreed> {
+    let offers = head.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+    deflate::agree(offers.filter_map(|value| value.to_str().ok()))
 }
 
 /// A parameter of the query string, decoded.

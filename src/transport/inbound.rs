@@ -1,6 +1,6 @@
 //! The bytes of one client on their way to its session: read into one buffer per
-//! thread, every frame header looked at before anything is kept, and never more
-//! than a piece at a time.
+//! thread, every frame header looked at before anything is kept, compressed messages
+//! inflated, and never more than a piece or one such message at a time.
 
 use std::{
     cell::RefCell,
@@ -14,7 +14,13 @@ use actix_http::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
 use hubbub_actors::{session::Connection, shared::Shared};
-use hubbub_protocol::{close::CloseCode, wire::frame::FrameGuard};
+use hubbub_protocol::{
+    close::CloseCode,
+    wire::{
+        deflate::{InflateError, Inflater, Intake, Passed},
+        frame::Opcode,
+    },
+};
 
 use super::socket::{Lane, Socket};
 
@@ -23,14 +29,18 @@ const PIECE: usize = 32 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
+    static INFLATER: RefCell<Inflater> = const { RefCell::new(Inflater::new()) };
+}
+
+/// Makes a plain frame of a compressed message, of at most `max` bytes.
+pub(super) fn inflate(opcode: Opcode, data: Vec<u8>, max: usize) -> Result<Bytes, InflateError> {
+    INFLATER.with_borrow_mut(|inflater| inflater.frame(opcode, data, max))
 }
 
 /// The stream that a session reads.
 pub struct Inbound<S> {
     pub(super) lane: Rc<Lane<S>>,
-    /// What came with the handshake.
-    pub(super) first: Option<Box<Bytes>>,
-    pub(super) guard: FrameGuard,
+    pub(super) intake: Intake,
     pub(super) connection: Arc<Connection>,
     pub(super) shared: Arc<Shared>,
     pub(super) ended: bool,
@@ -38,10 +48,23 @@ pub struct Inbound<S> {
 
 impl<S: Socket> Inbound<S> {
     /// Looks at the headers; keeps what comes before a bad one.
-    fn inspect(&mut self, mut piece: Bytes) -> Bytes {
-        self.shared.metrics.received_bytes.inc_by(piece.len() as u64);
-        let before = self.guard.frames();
-        if let Err(e) = self.guard.inspect(&piece) {
+    fn inspect(&mut self, piece: Bytes) -> Bytes {
+        let before = self.intake.frames();
+        let Passed { bytes, looked, joined, inflated, error } = self.intake.pass(piece, inflate);
+        let metrics = &self.shared.metrics;
+        metrics.received_bytes.inc_by(looked as u64);
+        metrics.received_frames.inc_by(self.intake.frames() - before);
+        // They come to the session as one.
+        (0..joined).for_each(|_| self.connection.took_frame());
+        if let Some((compressed, plain)) = inflated {
+            metrics.compressed.with_label_values(&["in"]).inc();
+            let saved = plain.saturating_sub(compressed) as u64;
+            metrics.compression_saved.with_label_values(&["in"]).inc_by(saved);
+            if bytes.len() > PIECE {
+                self.lane.turn.set(false);
+            }
+        }
+        if let Some(e) = error {
             self.ended = true;
             self.connection.violate(match e.close_code() {
                 1009 => CloseCode::TooBig,
@@ -49,10 +72,8 @@ impl<S: Socket> Inbound<S> {
                 _ => CloseCode::Protocol,
             });
             log::debug!(ip:% = self.connection.peer, error:% = e; "a client broke the protocol");
-            piece.truncate(self.guard.sound_bytes());
         }
-        self.shared.metrics.received_frames.inc_by(self.guard.frames() - before);
-        piece
+        bytes
     }
 }
 
@@ -64,16 +85,13 @@ impl<S: Socket> Stream for Inbound<S> {
         if this.ended {
             return Poll::Ready(None);
         }
-        if let Some(first) = this.first.take() {
-            return Poll::Ready(Some(Ok(this.inspect(*first))));
-        }
         if !this.lane.turn.get() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         // The actor takes a few frames a turn: what is read and not taken must not
         // pile up. Of the last frame only a part may be there.
-        if this.guard.frames() > this.connection.frames_taken() + 1 {
+        if this.intake.frames() > this.connection.frames_taken() + 1 {
             return Poll::Pending;
         }
         // Who does not take its answers is not asked for more. What is above the
@@ -81,6 +99,9 @@ impl<S: Socket> Stream for Inbound<S> {
         // that is merely slow goes on being heard.
         if this.connection.outbound.poll_below(3, cx.waker()).is_pending() {
             return Poll::Pending;
+        }
+        if let Some(rest) = this.intake.take_rest() {
+            return Poll::Ready(Some(Ok(this.inspect(rest))));
         }
         let read = SCRATCH.with_borrow_mut(|scratch| {
             let n = std::task::ready!(this.lane.socket.poll_read(cx, scratch))?;

@@ -42,7 +42,11 @@ use hubbub_protocol::{
     close::CloseCode,
     error::{ErrorCode, HubError},
     event::ReplyId,
-    wire::{FormatId, engineio, frame::FrameGuard},
+    wire::{
+        FormatId,
+        deflate::{Agreed, Intake},
+        engineio,
+    },
 };
 
 use self::{
@@ -128,6 +132,10 @@ impl Transport {
             Err((status, error)) => return refuse(framed, status, &error).await,
         };
         let mut response = http_ws::handshake_response(request.head());
+        let compression = self.compression(request.head());
+        if let Some(agreed) = compression {
+            response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, agreed.answer()));
+        }
         if handshake::offers_subprotocol(request.head()) {
             let name = HeaderValue::from_static(handshake::SUBPROTOCOL);
             response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, name));
@@ -138,8 +146,14 @@ impl Transport {
         outbound.push(&handshake::answer(response.headers()), Class::Reply);
         let parts = framed.into_parts();
         let first = (!parts.read_buf.is_empty()).then(|| parts.read_buf.freeze());
-        self.connect(parts.io.into_socket(), first, accepted, outbound);
+        self.connect(parts.io.into_socket(), first, accepted, (outbound, compression));
         Ok(())
+    }
+
+    /// What is agreed on of the compression that a client offers, where the configuration
+    /// has it.
+    fn compression(&self, head: &actix_http::RequestHead) -> Option<Agreed> {
+        self.config.session.compression.then(|| handshake::compression(head)).flatten()
     }
 
     /// Counts a refusal.
@@ -265,7 +279,7 @@ impl Transport {
         socket: S,
         first: Option<bytes::Bytes>,
         accepted: Accepted,
-        outbound: Arc<Outbound>,
+        (outbound, compression): (Arc<Outbound>, Option<Agreed>),
     ) {
         let shared = self.hub.shared().clone();
         let settings = &shared.settings;
@@ -297,7 +311,8 @@ impl Transport {
         self.worker.link.heart.do_send(watch);
         let place = Box::new(accepted.place);
         let seat = Seat::take(&shared, engineio::Transport::WebSocket, place);
-        let drive = Drive { socket, first, connection, max: settings.max_frame_bytes, seat };
+        let max = settings.max_frame_bytes;
+        let drive = Drive { socket, first, connection, max, compression, seat };
         self.drive(drive, |bytes| session::start(session, bytes), |reason| reason);
     }
 
@@ -309,17 +324,19 @@ impl Transport {
         start: impl FnOnce(Inbound<S>) -> F + 'static,
         name: fn(Reason) -> Reason,
     ) {
-        let Drive { socket, first, connection, max, seat } = drive;
+        let Drive { socket, first, connection, max, compression, seat } = drive;
         let shared = self.hub.shared().clone();
         let outbound = connection.outbound.clone();
+        if let Some(agreed) = compression {
+            outbound.compress(agreed.window_bits);
+        }
         if let Some(writer) = socket.writer() {
             outbound.set_writer(writer);
         }
         let lane = Rc::new(Lane { socket, turn: Cell::new(true) });
         let inbound = Inbound {
             lane: lane.clone(),
-            first: first.map(Box::new),
-            guard: FrameGuard::new(max as u64),
+            intake: Intake::new(max, compression.is_some(), first),
             connection,
             shared: shared.clone(),
             ended: false,
@@ -339,6 +356,8 @@ struct Drive<S> {
     connection: Arc<Connection>,
     /// Most bytes of a message.
     max: usize,
+    /// What was agreed on.
+    compression: Option<Agreed>,
     seat: Seat,
 }
 

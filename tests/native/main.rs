@@ -8,6 +8,7 @@ mod archive;
 mod attacks;
 mod auth;
 mod client;
+mod compression;
 mod disk_full;
 mod drain;
 mod faults;

@@ -32,4 +32,4 @@ pub use redis::{RedisServer, free_port};
 pub use token::{API_KEY, JWT_SECRET, now, token, token_with};
 pub use wait::{SOON, until};
 pub use ws::{End, Handshake, Ws, kind};
-pub use wsframe::{Frame, close, masked, raw};
+pub use wsframe::{Frame, close, deflated, masked, raw};

@@ -88,6 +88,11 @@ impl Handshake {
         self.header("Sec-WebSocket-Protocol", &format!("hubbub, {token}"))
     }
 
+    /// Offers compression, with these parameters.
+    pub fn offering(self, parameters: &str) -> Self {
+        self.header("Sec-WebSocket-Extensions", &format!("permessage-deflate{parameters}"))
+    }
+
     /// Sets a header, in place of one of the name.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self = self.without(name);
@@ -174,11 +179,18 @@ pub struct Ws {
     pub auto_pong: bool,
     /// Pings that came.
     pub pings: usize,
+    /// Whether compression was agreed on.
+    agreed: bool,
+    /// Compressed messages that came.
+    pub compressed: usize,
 }
 
 impl Ws {
     fn new(stream: TcpStream, answer: Answer, buffer: Vec<u8>) -> Self {
+        let agreed = answer.header("sec-websocket-extensions").is_some();
         Self {
+            agreed,
+            compressed: 0,
             stream,
             answer,
             buffer,
@@ -375,7 +387,7 @@ impl Ws {
     /// The next frame, none at the deadline or the end.
     pub fn next_frame(&mut self, deadline: Instant) -> Option<Frame> {
         loop {
-            if let Some(frame) = Frame::take(&mut self.buffer) {
+            if let Some(frame) = Frame::take(&mut self.buffer, self.agreed, &mut self.compressed) {
                 match &frame {
                     Frame::Ping(payload) => {
                         self.pings += 1;

@@ -1,4 +1,6 @@
-//! WebSocket frames (RFC 6455, section 5), right and wrong ones.
+//! WebSocket frames (RFC 6455, section 5; RFC 7692, section 7.2), right and wrong ones.
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 /// A frame from the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +19,12 @@ pub enum Frame {
 
 impl Frame {
     /// Takes one frame off the front; none if it is not complete. Panics if the
-    /// hub breaks a rule: its frames are whole, unmasked, with the shortest length.
-    pub fn take(buffer: &mut Vec<u8>) -> Option<Self> {
+    /// hub breaks a rule: its frames are whole, unmasked, with the shortest length, and
+    /// compressed only if that was agreed on. Compressed ones are counted.
+    pub fn take(buffer: &mut Vec<u8>, agreed: bool, compressed: &mut usize) -> Option<Self> {
         let (&[first, second], rest) = buffer.split_first_chunk::<2>()?;
+        let packed = agreed && first & 0x40 != 0 && first & 0x08 == 0;
+        let first = if packed { first & !0x40 } else { first };
         assert_eq!(first & 0x70, 0, "the hub set a reserved bit");
         assert_eq!(second & 0x80, 0, "the hub masked a frame");
         assert_ne!(first & 0x80, 0, "the hub fragmented a frame");
@@ -39,7 +44,11 @@ impl Frame {
         if buffer.len() < skip + length {
             return None;
         }
-        let payload = buffer[skip..skip + length].to_vec();
+        let mut payload = buffer[skip..skip + length].to_vec();
+        if packed {
+            *compressed += 1;
+            payload = inflated(&payload);
+        }
         buffer.drain(..skip + length);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the hub's text is not UTF-8");
         let control = || assert!(payload.len() <= 125, "the hub's control frame is too long");
@@ -97,4 +106,22 @@ pub fn raw(first: u8, mask_bit: u8, length: usize) -> Vec<u8> {
 /// A masked close frame.
 pub fn close(code: u16, reason: &[u8]) -> Vec<u8> {
     masked(0x88, &[&code.to_be_bytes(), reason].concat())
+}
+
+/// The payload of a compressed message.
+pub fn deflated(message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.len() + 1024);
+    let mut state = Compress::new(Compression::best(), false);
+    state.compress_vec(message, &mut out, FlushCompress::Sync).unwrap();
+    out.strip_suffix(&[0, 0, 0xff, 0xff]).unwrap().to_vec()
+}
+
+/// What a compressed message of the hub says.
+fn inflated(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 * 1024 * 1024);
+    let data = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let mut state = Decompress::new(false);
+    state.decompress_vec(&data, &mut out, FlushDecompress::Sync).unwrap();
+    assert_eq!(state.total_in(), data.len() as u64);
+    out
 }

@@ -11,7 +11,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 
-use super::Outbound;
+use super::{Compressing, Outbound};
 
 /// The queues of one worker that have something to write.
 #[derive(Default)]
@@ -20,6 +20,7 @@ pub struct FlushList {
     flusher: AtomicWaker,
     pub(super) waiting: Option<IntGauge>,
     interval: Duration,
+    pub(super) compressing: Option<Compressing>,
 }
 
 /// Queues written before the worker looks at something else.
@@ -35,6 +36,12 @@ impl FlushList {
     /// taken yet. Rounds are at least `interval` apart (`session.flush_interval_us`).
     pub fn counting(waiting: IntGauge, interval: Duration) -> Self {
         Self { waiting: Some(waiting), interval, ..Self::default() }
+    }
+
+    /// The same, whose queues compress for clients that agree on it.
+    #[must_use]
+    pub fn compressing(self, compressing: Option<Compressing>) -> Self {
+        Self { compressing, ..self }
     }
 
     pub(super) fn add(&self, outbound: Arc<Outbound>) {

@@ -11,6 +11,7 @@ impl Outbound {
     /// took. For what comes alone: frames that come together leave together only if they
     /// are pushed. To be called on the worker that owns the socket.
     pub fn hand(self: &Arc<Self>, frame: &Frame, class: Class) -> (Pushed, u64) {
+        let frame = self.as_agreed(frame);
         let mut queue = self.queue.lock();
         let idle = queue.items.is_empty()
             && !(queue.blocked || queue.on_flush_list || queue.failed)

@@ -90,6 +90,10 @@ impl Tally {
         bundle: &mut Bundle<'_>,
         session: &Arc<SessionHandle>,
     ) -> bool {
+        if session.connection.outbound.compresses() {
+            // Each is compressed once for all who agreed on it.
+            return false;
+        }
         if let Some(marks) = session.keeping.as_ref().and_then(|keeping| keeping.marks()) {
             let room = self.room.as_ref().unwrap_or(bundle.room);
             let mut marks = marks.lock();

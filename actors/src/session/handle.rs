@@ -132,7 +132,7 @@ impl Connection {
     }
 
     /// The session took one frame.
-    pub(super) fn took_frame(&self) {
+    pub fn took_frame(&self) {
         self.handled.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -7,11 +7,13 @@
 //! | module | speaks |
 //! |---|---|
 //! | [`frame`] | WebSocket frames, RFC 6455 section 5 |
+//! | [`deflate`] | compressed messages, RFC 7692 |
 //! | [`json`] | the JSON wire: one object per text frame |
 //! | [`engineio`] | Engine.IO protocol 4: packets, polling payloads, handshake |
 //! | [`socketio`] | Socket.IO protocol 5: packets, attachments, namespaces |
 //! | [`mod@format`] | a wire with a vocabulary: what one rendering serves |
 
+pub mod deflate;
 pub mod engineio;
 pub mod format;
 pub mod frame;

@@ -100,6 +100,7 @@ impl Node {
                 max_rooms: 100,
                 heartbeat: PATIENT,
                 outbound_max_bytes: 1 << 20,
+                compression_min_bytes: None,
                 when_full: WhenFull::Disconnect,
                 flush_interval_us: 0,
                 auth_timeout_ms: 60_000,

@@ -4,15 +4,22 @@ use super::{CloseError, CloseFrame, MAX_CONTROL_PAYLOAD, Opcode};
 
 /// Length of the masking key that follows the length (RFC 6455 section 5.3).
 const MASK_BYTES: u64 = 4;
+/// Of a frame's first byte: the last frame of its message.
+const FIN: u8 = 0x80;
+/// The bits that extensions give a meaning.
+const RESERVED: u8 = 0x70;
+/// The one of them that says that a message is compressed (RFC 7692 section 6).
+const RSV1: u8 = 0x40;
 
 /// Why a client's frame is refused. The connection must be closed with
 /// [`close_code`](Self::close_code); nothing after the bad header is to be
 /// trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// RSV1, RSV2 or RSV3 is set although no extension was agreed on
-    /// (section 5.2).
-    #[error("reserved bits are set, but no extension was negotiated")]
+    /// RSV1, RSV2 or RSV3 is set although no extension was agreed on that gives
+    /// it a meaning here (section 5.2; RFC 7692 section 6: RSV1 on the first
+    /// frame of a compressed message).
+    #[error("reserved bits are set, but no extension was negotiated that uses them here")]
     ReservedBits,
     /// Opcode 0x3 to 0x7 or 0xB to 0xF (section 5.2).
     #[error("opcode {0:#x} is reserved")]
@@ -85,7 +92,8 @@ impl FrameError {
 /// so that a frame can be refused before any of its payload is buffered.
 ///
 /// Feed it every chunk read from the socket, in order, *before* the chunk goes
-/// to the decoder. It holds at most a header, or a close frame's mask and
+/// to the decoder. Where compression was agreed on, it also tells where compressed
+/// messages are ([`advance`](Self::advance)). It holds at most a header, or a close frame's mask and
 /// payload, whatever arrives. Bytes after a
 /// close frame are ignored, as RFC 6455 section 5.5.1 has it. Once it has
 /// answered an error it answers the same error for ever.
@@ -110,6 +118,10 @@ pub struct FrameGuard {
     frames: u64,
     control_frames: u64,
     closing: bool,
+    /// Compressed messages are allowed.
+    deflate: bool,
+    /// A compressed message is under way.
+    compressed: bool,
     /// Bytes of the last chunk that lie before a frame that was refused.
     sound: usize,
     /// Apart, since every open connection has a guard and few are at their end.
@@ -139,9 +151,18 @@ impl FrameGuard {
             frames: 0,
             control_frames: 0,
             closing: false,
+            deflate: false,
+            compressed: false,
             sound: 0,
             end: None,
         }
+    }
+
+    /// The same for a connection on which `permessage-deflate` was agreed on, or not.
+    #[must_use]
+    pub const fn with_deflate(mut self, agreed: bool) -> Self {
+        self.deflate = agreed;
+        self
     }
 
     /// Looks at the next bytes of the stream.
@@ -150,12 +171,50 @@ impl FrameGuard {
     /// The first rule of RFC 6455 that a header in `chunk` breaks, as soon as
     /// the byte that shows it is there.
     pub fn inspect(&mut self, chunk: &[u8]) -> Result<(), FrameError> {
+        let mut looked = 0;
+        loop {
+            let step = self.advance(&chunk[looked..]);
+            self.sound += looked;
+            looked += step?;
+            if looked == chunk.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// As [`inspect`](Self::inspect), up to where a compressed message begins or
+    /// has ended; gives how many bytes that are. All of them belong to a compressed
+    /// message and the control frames within it if
+    /// [`enters_compressed`](Self::enters_compressed) held before, else none do.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    pub fn advance(&mut self, chunk: &[u8]) -> Result<usize, FrameError> {
         if let Some(error) = self.end.as_ref().and_then(|end| end.failed) {
+            self.sound = 0;
             return Err(error);
         }
         self.walk(chunk).inspect_err(|error| {
             self.end.get_or_insert_default().failed = Some(*error);
         })
+    }
+
+    /// Whether the next bytes of the stream belong to a compressed message or to a
+    /// control frame within it.
+    #[must_use]
+    pub fn enters_compressed(&self, chunk: &[u8]) -> bool {
+        self.compressed || (self.deflate && self.begins_compressed(chunk))
+    }
+
+    fn begins_compressed(&self, chunk: &[u8]) -> bool {
+        let between = self.filled == 0 && self.skip == 0 && !self.closing;
+        between && chunk.first().is_some_and(|first| first & RSV1 != 0)
+    }
+
+    /// Most payload bytes of a message.
+    #[must_use]
+    pub const fn max_message_bytes(&self) -> u64 {
+        self.max_message_bytes
     }
 
     /// How many frames have begun (their headers were accepted).
@@ -190,12 +249,15 @@ impl FrameGuard {
         self.sound
     }
 
-    fn walk(&mut self, mut chunk: &[u8]) -> Result<(), FrameError> {
+    fn walk(&mut self, mut chunk: &[u8]) -> Result<usize, FrameError> {
         let whole = chunk.len();
         self.sound = 0;
         while !chunk.is_empty() {
             if self.filled == 0 && self.skip == 0 {
                 self.sound = whole - chunk.len();
+                if self.deflate && self.sound > 0 && self.begins_compressed(chunk) {
+                    return Ok(self.sound);
+                }
             }
             if self.skip > 0 {
                 let step = usize::try_from(self.skip).map_or(chunk.len(), |s| s.min(chunk.len()));
@@ -207,10 +269,14 @@ impl FrameGuard {
                     }
                 }
                 chunk = &chunk[step..];
+                if self.compressed && self.skip == 0 && self.ends_message() {
+                    self.compressed = false;
+                    return Ok(whole - chunk.len());
+                }
                 continue;
             }
             if self.closing {
-                return Ok(());
+                return Ok(whole);
             }
             self.header[usize::from(self.filled)] = chunk[0];
             self.filled += 1;
@@ -219,11 +285,16 @@ impl FrameGuard {
                 self.begin(length)?;
             }
         }
-        Ok(())
+        Ok(whole)
+    }
+
+    /// Whether the frame whose payload is over was the last of its message.
+    const fn ends_message(&self) -> bool {
+        !self.is_control() && self.header[0] & FIN != 0
     }
 
     /// Checks the newest header byte; the payload length once it is known.
-    fn header_so_far(&self) -> Result<Option<u64>, FrameError> {
+    fn header_so_far(&mut self) -> Result<Option<u64>, FrameError> {
         match self.filled {
             1 => self.check_first().map(|()| None),
             2 => self.check_second(),
@@ -250,14 +321,19 @@ impl FrameGuard {
     }
 
     /// FIN, reserved bits, opcode, and whether it may come now.
-    fn check_first(&self) -> Result<(), FrameError> {
+    fn check_first(&mut self) -> Result<(), FrameError> {
         let first = self.header[0];
-        if first & 0x70 != 0 {
-            return Err(FrameError::ReservedBits);
+        if first & RESERVED != 0 {
+            // Only the first frame of a message says that it is compressed.
+            let data = matches!(first & 0x0F, 0x1 | 0x2) && self.message.is_none();
+            if !self.deflate || first & RESERVED != RSV1 || !data {
+                return Err(FrameError::ReservedBits);
+            }
+            self.compressed = true;
         }
         let opcode =
             Opcode::from_bits(first & 0x0F).ok_or(FrameError::ReservedOpcode(first & 0x0F))?;
-        let fin = first & 0x80 != 0;
+        let fin = first & FIN != 0;
         match opcode {
             Opcode::Continuation if self.message.is_none() => {
                 Err(FrameError::ContinuationWithoutStart)
@@ -301,7 +377,7 @@ impl FrameGuard {
 
     /// Accepts a complete header and starts to skip what follows it.
     fn begin(&mut self, length: u64) -> Result<(), FrameError> {
-        let fin = self.header[0] & 0x80 != 0;
+        let fin = self.header[0] & FIN != 0;
         if self.is_control() {
             self.control_frames += 1;
             self.closing = self.header[0] & 0x0F == Opcode::Close.bits();
