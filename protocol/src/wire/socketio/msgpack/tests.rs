@@ -3,7 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::socketio::{EventName, Parser, RawJson, Reassembler, write_packet};
+use crate::{
+    event::{Event, EventKind, Reply, ReplyId},
+    recovery,
+    wire::{
+        Format,
+        json::tests::golden,
+        socketio::{EventName, Parser, RawJson, Reassembler, write_packet},
+    },
+};
 
 fn read(message: &[u8]) -> Result<Packet, SocketError> {
     decode(&Bytes::copy_from_slice(message), &Limits::default())
@@ -186,6 +194,34 @@ fn after_a_failure_nothing_is_read() {
     assert!(reassembler.binary(packed("0").into()).unwrap().is_some());
     assert_eq!(reassembler.text(&"0".into()), Err(SocketError::UnexpectedText));
     assert_eq!(reassembler.binary(packed("0").into()), Err(SocketError::AlreadyFailed));
+}
+
+#[test]
+fn a_format_says_the_same_as_msgpack() {
+    let text = Format::socketio("/n".into(), None).with_offsets();
+    let packed = text.clone().with_parser(Parser::Msgpack);
+    let mut stored_ones = 0;
+    for kind in EventKind::ALL {
+        let Some((event, _)) = golden(kind) else { continue };
+        let expected = text.event(&event).map(|payload| from_frame(&payload).unwrap());
+        assert_eq!(packed.event(&event), expected);
+        let at = text.event_at(&event, "~1").map(|payload| from_frame(&payload).unwrap());
+        assert_eq!(packed.event_at(&event, "~1"), at);
+        if let Event::Stored(stored) = &event {
+            stored_ones += 1;
+            let mut own = String::new();
+            recovery::write_own(&mut own, &stored.record.room, stored.position);
+            let mut value = Vec::new();
+            write_text(&mut value, &own);
+            assert_eq!(packed.offset_end(stored), value.len());
+            assert!(expected.unwrap().ends_with(&value));
+        }
+    }
+    assert!(stored_ones > 0);
+    let reply = packed.reply(&ReplyId::SocketIo(7), &Ok(Reply::Done)).unwrap();
+    assert_eq!(reply, from_frame(br#"43/n,7[{"ok":true}]"#).unwrap());
+    assert_eq!(packed.disconnect(), from_frame(b"41/n,"));
+    assert_eq!(text.disconnect().unwrap(), b"41/n,");
 }
 
 /// JSON as the reader writes it.
