@@ -95,8 +95,7 @@ impl Frame {
     fn with_longer_text(&self, tail: &str) -> Self {
         let shared = &self.0.bytes[usize::from(self.0.header)..];
         let own = &self.0.bytes[self.0.cut as usize..];
-        let head = msgpack::text_head(own.len());
-        let own = std::str::from_utf8(own.get(head..).unwrap_or_default()).unwrap_or_default();
+        let own = msgpack::read_text(own).unwrap_or_default();
         let mut text = Vec::with_capacity(own.len() + tail.len() + 5);
         msgpack::write_text(&mut text, &[own, tail].concat());
         let payload = shared.len() - usize::from(self.0.own) + text.len();
@@ -316,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_tail_makes_the_last_text_of_a_packet_longer() {
-        for (len, own) in [(0, 1), (90, 37), (65_470, 37)] {
+        for (len, own) in [(0, 1), (9, 30), (9, 31), (9, 32), (90, 37), (65_470, 37)] {
             let (filler, own) = ("x".repeat(len), "a".repeat(own));
             let packet = |offset: &str| {
                 msgpack::encode(&format!(r#"2["e","{filler}","{offset}"]"#), &[]).unwrap()

@@ -178,6 +178,19 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
     write::text(out, text);
 }
 
+/// The text of a value that [`write_text`] wrote.
+#[must_use]
+pub fn read_text(value: &[u8]) -> Option<&str> {
+    let head = match value.first()? {
+        0xA0..=0xBF => 1,
+        0xD9 => 2,
+        0xDA => 3,
+        0xDB => 5,
+        _ => return None,
+    };
+    std::str::from_utf8(value.get(head..)?).ok()
+}
+
 /// The bytes of a text's value before the text itself.
 #[must_use]
 pub const fn text_head(len: usize) -> usize {

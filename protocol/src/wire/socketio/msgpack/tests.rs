@@ -189,6 +189,17 @@ fn every_bound_holds() {
 }
 
 #[test]
+fn a_text_is_read_back_whatever_its_length() {
+    for len in [0, 31, 32, 255, 256, 65_535, 65_536] {
+        let (text, mut value) = ("x".repeat(len), Vec::new());
+        write_text(&mut value, &text);
+        assert_eq!(value.len(), text_head(len) + len);
+        assert_eq!(read_text(&value), Some(&*text));
+    }
+    assert_eq!((read_text(b""), read_text(b"\xc0")), (None, None));
+}
+
+#[test]
 fn after_a_failure_nothing_is_read() {
     let mut reassembler = Reassembler::new(Limits::default()).with_parser(Parser::Msgpack);
     assert!(reassembler.binary(packed("0").into()).unwrap().is_some());
