@@ -37,9 +37,14 @@ pub struct FormatLease {
 }
 
 impl FormatLease {
+    /// The format.
+    pub fn format(&self) -> Arc<Format> {
+        self.formats.get(self.id)
+    }
+
     /// The Socket.IO namespace that it is for.
     pub fn namespace(&self) -> ByteString {
-        match &*self.formats.get(self.id) {
+        match &*self.format() {
             Format::SocketIo { namespace, .. } => namespace.clone(),
             Format::Json | Format::JsonVocabulary(_) => ByteString::from_static(MAIN_NAMESPACE),
         }

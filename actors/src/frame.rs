@@ -1,12 +1,9 @@
 //! Frames ready for the wire, encoded once and shared.
 
-use std::{
-    num::NonZeroU32,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use hubbub_protocol::close::CloseCode;
+use hubbub_protocol::{close::CloseCode, wire::socketio::msgpack};
 
 mod compressed;
 
@@ -27,19 +24,46 @@ struct Encoded {
     header: u8,
     /// How many frames of events it is made of, beyond the first.
     more: u16,
-    /// Where a tail may be put in.
-    cut: Option<NonZeroU32>,
+    /// Whether a tail may be put in.
+    tail: Tail,
+    /// Bytes behind `cut` that a tail stands in place of.
+    own: u16,
+    /// Where it goes.
+    cut: u32,
     /// Whose body it has, if `bytes` is only a header and a tail of its own.
     body: Option<Frame>,
     /// The same compressed, once somebody asked; none if it is not smaller.
     compressed: OnceLock<Option<Frame>>,
 }
 
+/// How a tail is put into a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tail {
+    None,
+    /// Between two parts of a text.
+    Text,
+    /// Into the msgpack text at the end, whose length stands before it.
+    Msgpack,
+}
+
 impl Encoded {
-    /// Ready frames, the first of them with a header of so many bytes.
+    /// All bytes of a frame, header included, that takes no tail.
+    fn whole(bytes: Vec<u8>, header: u8) -> Self {
+        Self {
+            bytes: bytes.into(),
+            header,
+            more: 0,
+            tail: Tail::None,
+            own: 0,
+            cut: 0,
+            body: None,
+            compressed: OnceLock::new(),
+        }
+    }
+
+    /// The same, to be shared.
     fn new(bytes: Vec<u8>, header: u8) -> Arc<Self> {
-        let (cut, body, compressed) = (None, None, OnceLock::new());
-        Arc::new(Self { bytes: bytes.into(), header, more: 0, cut, body, compressed })
+        Arc::new(Self::whole(bytes, header))
     }
 }
 
@@ -52,12 +76,20 @@ impl Frame {
         Self::new(TEXT, payload)
     }
 
-    /// A text frame that a tail can be put into, `end` bytes before its end.
-    pub fn open_text(payload: &[u8], end: usize) -> Self {
-        let mut frame = Self::text(payload);
-        let cut = u32::try_from(frame.len().saturating_sub(end)).ok().and_then(NonZeroU32::new);
-        if let Some(encoded) = Arc::get_mut(&mut frame.0) {
-            encoded.cut = cut;
+    /// The frame of what a format has rendered: a text, or a msgpack packet.
+    pub fn rendered(payload: &[u8]) -> Self {
+        if msgpack::is_packet(payload) { Self::binary(payload) } else { Self::text(payload) }
+    }
+
+    /// The same that a tail can be put into: in a text `end` bytes before its end, in a
+    /// msgpack packet at the end of the text that its last `end` bytes are.
+    pub fn open(payload: &[u8], end: usize) -> Self {
+        let mut frame = Self::rendered(payload);
+        let tail = if frame.is_text() { Tail::Text } else { Tail::Msgpack };
+        let own = if tail == Tail::Text { Some(0) } else { u16::try_from(end).ok() };
+        let cut = frame.len().checked_sub(end).and_then(|cut| u32::try_from(cut).ok());
+        if let (Some(encoded), Some(cut), Some(own)) = (Arc::get_mut(&mut frame.0), cut, own) {
+            (encoded.tail, encoded.own, encoded.cut) = (tail, own, cut);
         }
         frame
     }
@@ -66,19 +98,38 @@ impl Frame {
     /// stays as it is.
     #[must_use]
     pub fn with_tail(&self, tail: &str) -> Self {
-        if self.0.cut.is_none() {
-            return self.clone();
+        match self.0.tail {
+            Tail::Text => {}
+            Tail::None => return self.clone(),
+            Tail::Msgpack => return self.with_longer_text(tail),
         }
         let payload = self.0.bytes.len() - usize::from(self.0.header) + tail.len();
         let mut bytes = Vec::with_capacity(header_len(payload) + tail.len());
         write_header(&mut bytes, TEXT, payload);
         let header = bytes.len() as u8;
         bytes.extend_from_slice(tail.as_bytes());
-        let mut encoded = Encoded::new(bytes, header);
-        if let Some(encoded) = Arc::get_mut(&mut encoded) {
-            encoded.body = Some(self.clone());
-        }
-        Self(encoded)
+        self.around(bytes, header)
+    }
+
+    /// The same where the text at the end is written anew, with the tail behind it.
+    fn with_longer_text(&self, tail: &str) -> Self {
+        let shared = &self.0.bytes[usize::from(self.0.header)..];
+        let own = &self.0.bytes[self.0.cut as usize..];
+        let own = msgpack::read_text(own).unwrap_or_default();
+        let mut text = Vec::with_capacity(own.len() + tail.len() + 5);
+        msgpack::write_text(&mut text, &[own, tail].concat());
+        let payload = shared.len() - usize::from(self.0.own) + text.len();
+        let mut bytes = Vec::with_capacity(header_len(payload) + text.len());
+        write_header(&mut bytes, BINARY, payload);
+        let header = bytes.len() as u8;
+        bytes.extend_from_slice(&text);
+        self.around(bytes, header)
+    }
+
+    /// A frame of its own bytes around the body of this one.
+    fn around(&self, bytes: Vec<u8>, header: u8) -> Self {
+        let body = Some(self.clone());
+        Self(Arc::new(Encoded { body, ..Encoded::whole(bytes, header) }))
     }
 
     /// A binary frame.
@@ -180,16 +231,12 @@ impl Frame {
     /// are empty.
     pub fn pieces(&self) -> [&[u8]; MAX_PIECES] {
         let bytes: &[u8] = &self.0.bytes;
-        let Some((body, cut)) = self.body() else { return [bytes, &[], &[], &[]] };
+        let Some(body) = &self.0.body else { return [bytes, &[], &[], &[]] };
         let (header, tail) = bytes.split_at(usize::from(self.0.header));
-        let shared: &[u8] = &body.bytes;
-        [header, &shared[usize::from(body.header)..cut], tail, &shared[cut..]]
-    }
-
-    /// What it shares with others, and where its tail goes.
-    fn body(&self) -> Option<(&Encoded, usize)> {
-        let body = &self.0.body.as_ref()?.0;
-        Some((body, body.cut?.get() as usize))
+        let (body, shared): (_, &[u8]) = (&body.0, &body.0.bytes);
+        let cut = body.cut as usize;
+        let rest = cut + usize::from(body.own);
+        [header, &shared[usize::from(body.header)..cut], tail, &shared[rest..]]
     }
 
     /// Header and payload, if it is one piece.
@@ -231,7 +278,9 @@ impl Frame {
 
     /// Bytes on the wire.
     pub fn len(&self) -> usize {
-        let shared = self.body().map_or(0, |(body, _)| body.bytes.len() - usize::from(body.header));
+        let shared = self.0.body.as_ref().map_or(0, |body| {
+            body.0.bytes.len() - usize::from(body.0.header) - usize::from(body.0.own)
+        });
         self.0.bytes.len() + shared
     }
 
@@ -313,7 +362,7 @@ mod tests {
     fn a_tail_goes_in_before_the_end() {
         for len in [3, 100, 120, 125, 126, 65_530, 65_536] {
             let payload = [&vec![b'x'; len - 2], &b"\"]"[..]].concat();
-            let shared = Frame::open_text(&payload, 2);
+            let shared = Frame::open(&payload, 2);
             let tailed = shared.with_tail("~1;2.3");
             let expected = [&vec![b'x'; len - 2], &b"~1;2.3\"]"[..]].concat();
             assert_eq!(tailed.payload(), expected);
@@ -326,6 +375,33 @@ mod tests {
             assert_eq!(shared.pieces().concat(), Frame::text(&payload).bytes());
         }
         assert_eq!(Frame::text(b"hi").with_tail("no").payload(), "hi");
+    }
+
+    #[test]
+    fn a_tail_makes_the_last_text_of_a_packet_longer() {
+        for (len, own) in [(0, 1), (9, 30), (9, 31), (9, 32), (90, 37), (65_470, 37)] {
+            let (filler, own) = ("x".repeat(len), "a".repeat(own));
+            let packet = |offset: &str| {
+                msgpack::encode(&format!(r#"2["e","{filler}","{offset}"]"#), &[]).unwrap()
+            };
+            let shared = Frame::open(&packet(&own), msgpack::text_head(own.len()) + own.len());
+            assert!(shared.is_binary());
+            assert_eq!(shared.payload(), packet(&own));
+            for tail in ["~", &"~1;2.3".repeat(10), &";4.5".repeat(100)] {
+                let tailed = shared.with_tail(tail);
+                let expected = packet(&[&own, tail].concat());
+                assert_eq!(tailed.payload(), expected);
+                let whole = Frame::binary(&expected);
+                assert_eq!(tailed.pieces().concat(), whole.bytes());
+                assert_eq!(tailed.len(), whole.len());
+            }
+        }
+        assert!(Frame::rendered(b"41").is_text());
+    }
+
+    #[test]
+    fn a_frame_takes_little_memory() {
+        assert_eq!(size_of::<Encoded>(), size_of::<Bytes>() + 16);
     }
 
     #[test]

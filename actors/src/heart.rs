@@ -101,7 +101,7 @@ impl Heart {
                     at: self.shared.clock.told(vitals.expires_at),
                 });
                 if let Some(payload) = self.shared.format(format).event(&event) {
-                    connection.outbound.push(&Frame::text(&payload), Class::Reply);
+                    connection.outbound.push(&Frame::rendered(&payload), Class::Reply);
                 }
             }
             Verdict::Close(code) => return connection.close(code),

@@ -18,7 +18,7 @@ use hubbub_protocol::{
     limits::MAX_PAGE_BYTES,
     record::{Record, Stored},
     vocabulary::Copy,
-    wire::{Format, FormatId, OFFSET_END},
+    wire::{Format, FormatId},
 };
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
@@ -343,10 +343,11 @@ impl<'a> Renderer<'a> {
                     self.shared.metrics.encodings.with_label_values(&by).inc();
                 }
                 // A session may have to put a tail to the offset.
-                let end = self.stored().filter(|_| format.has_offsets()).map(|_| OFFSET_END.len());
+                let end = self.stored().filter(|_| format.has_offsets());
+                let end = end.map(|stored| format.offset_end(stored));
                 let frame = payload.map(|payload| match end {
-                    Some(end) => Frame::open_text(&payload, end),
-                    None => Frame::text(&payload),
+                    Some(end) => Frame::open(&payload, end),
+                    None => Frame::rendered(&payload),
                 });
                 self.frames.push((id, copy, frame));
                 self.frames.len() - 1

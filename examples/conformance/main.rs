@@ -20,6 +20,7 @@ use hubbub::{
     server::serve_with,
     transport::application::Application,
 };
+use hubbub_protocol::wire::socketio;
 
 /// Serves one profile until it is ended.
 #[derive(Parser)]
@@ -32,6 +33,9 @@ struct Args {
     /// Pings as seldom as by default (profile `socket`).
     #[arg(long)]
     slow_ping: bool,
+    /// Packets of Socket.IO as msgpack.
+    #[arg(long)]
+    msgpack: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -63,6 +67,9 @@ fn main() -> ExitCode {
     config.limits.max_connections_per_ip = 0;
     config.session.outbound_max_bytes = 8 * MIB;
     let wire = &mut config.socketio;
+    if args.msgpack {
+        wire.parser = socketio::Parser::Msgpack;
+    }
     let application: Arc<dyn Application> = match args.profile {
         Profile::Websocket => {
             config.limits.max_frame_bytes = 32 * MIB;

@@ -13,13 +13,16 @@ pub struct Timestamp(pub u64);
 const FORMAT: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
+/// Milliseconds since 1970, also before it, in the same form; none where there is none.
+#[must_use]
+pub fn rfc3339(millis: i64) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?;
+    time.format(FORMAT).ok()
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = i128::from(self.0) * 1_000_000;
-        let text = OffsetDateTime::from_unix_timestamp_nanos(nanos)
-            .ok()
-            .and_then(|t| t.format(FORMAT).ok());
-        match text {
+        match i64::try_from(self.0).ok().and_then(rfc3339) {
             Some(text) => f.write_str(&text),
             // Past the year 9999 there is no such form; the number still says when.
             None => write!(f, "{}", self.0),
@@ -42,5 +45,7 @@ mod tests {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp(1_767_225_599_007).to_string(), "2025-12-31T23:59:59.007Z");
         assert_eq!(Timestamp(u64::MAX).to_string(), u64::MAX.to_string());
+        assert_eq!(rfc3339(-1).as_deref(), Some("1969-12-31T23:59:59.999Z"));
+        assert_eq!(rfc3339(i64::MAX), None);
     }
 }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use hubbub_actors::hooks::{HookKind, HookKinds};
+use hubbub_protocol::wire::socketio::Parser;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -256,6 +257,8 @@ sections! {
         vocabulary: String = "hubbub".to_owned(), Kind::Text { optional: false };
         /// Vocabularies that a client may choose, by shipped name or path; `*` for all shipped ones.
         allow_vocabularies: Vec<String> = Vec::new(), Kind::List;
+        /// How packets are written; clients need the same parser.
+        parser: Parser = Parser::Default, Kind::Choice(&["default", "msgpack"]);
         /// Namespaces that clients may join: names, or patterns with `*` and `?`. With
         /// `=VOCABULARY` behind it a namespace has one of its own.
         namespaces: Vec<String> = vec!["/".to_owned()], Kind::List;

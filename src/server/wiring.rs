@@ -46,6 +46,7 @@ pub fn settings(config: &Config) -> Result<Settings, String> {
         },
         max_payload: config.socketio.max_http_buffer_bytes,
         connect_timeout_ms: config.socketio.connect_timeout_ms,
+        parser: config.socketio.parser,
         namespaces,
         vocabulary,
         choices,

@@ -249,8 +249,8 @@ impl SessionCore {
             Some(handle) => handle.reply(reply, &Err(error)),
             None => {
                 self.shared.metrics.errors.with_label_values(&[error.code.as_str()]).inc();
-                if let Some(text) = self.shared.format(self.format).reply(reply, &Err(error)) {
-                    self.outbound().push(&Frame::text(&text), Class::Reply);
+                if let Some(payload) = self.shared.format(self.format).reply(reply, &Err(error)) {
+                    self.outbound().push(&Frame::rendered(&payload), Class::Reply);
                 }
             }
         }

@@ -164,7 +164,7 @@ impl SessionCore {
 
     fn push(&self, payload: Option<Vec<u8>>) {
         if let Some(payload) = payload {
-            let frame = crate::frame::Frame::text(&payload);
+            let frame = crate::frame::Frame::rendered(&payload);
             self.outbound().push(&frame, crate::outbound::Class::Reply);
         }
     }

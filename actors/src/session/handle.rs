@@ -16,7 +16,7 @@ use hubbub_protocol::{
     pattern,
     position::Position,
     vocabulary::Copy,
-    wire::{FormatId, socketio},
+    wire::FormatId,
 };
 use parking_lot::Mutex;
 
@@ -188,9 +188,9 @@ impl Connection {
             Wire::Json => return self.outbound.close(code),
             Wire::Engine => {}
             Wire::Namespace { lease } if !code.reconnect() => {
-                let name = lease.namespace();
-                let bye = socketio::engine_frame(|out| socketio::write_disconnect(out, &name));
-                self.outbound.push(&Frame::text(bye.as_bytes()), Class::Reply);
+                if let Some(bye) = lease.format().disconnect() {
+                    self.outbound.push(&Frame::rendered(&bye), Class::Reply);
+                }
             }
             Wire::Namespace { .. } => {}
         }
@@ -374,7 +374,7 @@ impl SessionHandle {
             self.note_refusal(e.code);
         }
         if let Some(payload) = self.shared.format(self.format).reply(id, reply) {
-            self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
+            self.connection.outbound.push(&Frame::rendered(&payload), Class::Reply);
         }
     }
 
@@ -428,14 +428,14 @@ impl SessionHandle {
             return self.tell(event);
         };
         if let Some(payload) = self.shared.format(self.format).event_at(event, &tail) {
-            self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
+            self.connection.outbound.push(&Frame::rendered(&payload), Class::Reply);
         }
     }
 
     /// Tells something about the session itself.
     pub fn tell(&self, event: &Event) {
         if let Some(payload) = self.shared.format(self.format).event(event) {
-            self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
+            self.connection.outbound.push(&Frame::rendered(&payload), Class::Reply);
         }
     }
 
@@ -444,7 +444,7 @@ impl SessionHandle {
     pub(crate) fn tell_own(&self, event: &Event) {
         let format = self.shared.format(self.format);
         if let Some(payload) = format.event_for(event, format.copy(event, Copy::Own)) {
-            self.connection.outbound.push(&Frame::text(&payload), Class::Reply);
+            self.connection.outbound.push(&Frame::rendered(&payload), Class::Reply);
         }
     }
 

@@ -8,12 +8,13 @@ use bytestring::ByteString;
 
 use super::{
     json,
-    socketio::{self, RawJson, engine_frame, write_ack, write_event},
+    socketio::{self, Parser, RawJson, engine_frame, msgpack, write_ack, write_event},
 };
 use crate::{
     error::HubError,
     event::{Event, Reply, ReplyId, Request},
     id::RoomName,
+    record::Stored,
     recovery,
     vocabulary::{Answer, Copy, Rendered, Vocabulary},
 };
@@ -39,6 +40,9 @@ pub enum Format {
         vocabulary: Option<Arc<Vocabulary>>,
         /// Whether events carry the offsets of connection state recovery.
         offsets: bool,
+        /// How packets are written. As msgpack they are rendered as text first, and
+        /// are the payloads of binary frames.
+        parser: Parser,
     },
 }
 
@@ -51,7 +55,16 @@ impl Format {
     /// The format of a Socket.IO namespace in a vocabulary; none for `hubbub`.
     pub fn socketio(namespace: ByteString, vocabulary: Option<Arc<Vocabulary>>) -> Self {
         let vocabulary = vocabulary.filter(|vocabulary| vocabulary.name() != "hubbub");
-        Self::SocketIo { namespace, vocabulary, offsets: false }
+        Self::SocketIo { namespace, vocabulary, offsets: false, parser: Parser::Default }
+    }
+
+    /// The same for clients with another parser.
+    #[must_use]
+    pub fn with_parser(mut self, wanted: Parser) -> Self {
+        if let Self::SocketIo { parser, .. } = &mut self {
+            *parser = wanted;
+        }
+        self
     }
 
     /// The same with offsets, for sessions that can be recovered: each stored event
@@ -157,8 +170,8 @@ impl Format {
         }
     }
 
-    /// Writes an event as the payload of one text frame; none if the vocabulary
-    /// does not have the event.
+    /// Writes an event as the payload of one frame: binary if
+    /// [`msgpack::is_packet`], else text; none if the vocabulary does not have the event.
     pub fn event(&self, event: &Event) -> Option<Vec<u8>> {
         self.event_for(event, Copy::Others)
     }
@@ -166,13 +179,18 @@ impl Format {
     /// As [`Format::event`], for the session that sent the event, those of the user
     /// it is about, or the others.
     pub fn event_for(&self, event: &Event, copy: Copy) -> Option<Vec<u8>> {
+        self.finish(self.text_for(event, copy)?)
+    }
+
+    /// An event as text.
+    fn text_for(&self, event: &Event, copy: Copy) -> Option<Vec<u8>> {
         if self.tables().is_none() && self.copy(event, copy) == Copy::Own {
             return None;
         }
         match self {
             Self::Json => Some(json::event(event)),
             Self::JsonVocabulary(vocabulary) => vocabulary.encode_json(event, copy),
-            Self::SocketIo { namespace, vocabulary, offsets } => {
+            Self::SocketIo { namespace, vocabulary, offsets, .. } => {
                 let mut packet = match vocabulary {
                     None => socketio::hubbub::event(namespace, event)?,
                     Some(vocabulary) => packet(namespace, &vocabulary.encode(event, copy)?),
@@ -188,16 +206,47 @@ impl Format {
     /// Writes an event about the session itself with where the session stands
     /// (see [`crate::recovery::Tail`]) where events carry offsets.
     pub fn event_at(&self, event: &Event, tail: &str) -> Option<Vec<u8>> {
-        let mut payload = self.event(event)?;
+        let mut payload = self.text_for(event, Copy::Others)?;
         if self.has_offsets() && payload.ends_with(b"]") {
             end_with(&mut payload, tail);
         }
-        Some(payload)
+        self.finish(payload)
     }
 
-    /// Writes the answer to a request as the payload of one text frame; none if
-    /// no answer is expected.
+    /// How many bytes before the end of a stored event a session's own tail is put into
+    /// its offset.
+    pub fn offset_end(&self, stored: &Stored) -> usize {
+        match self {
+            Self::SocketIo { parser: Parser::Msgpack, .. } => {
+                let own = own_offset(stored).len();
+                msgpack::text_head(own) + own
+            }
+            _ => OFFSET_END.len(),
+        }
+    }
+
+    /// Writes that the hub ends a session in a namespace; none on a wire without them.
+    pub fn disconnect(&self) -> Option<Vec<u8>> {
+        let Self::SocketIo { namespace, .. } = self else { return None };
+        let bye = engine_frame(|out| socketio::write_disconnect(out, namespace));
+        self.finish(bye.into_bytes())
+    }
+
+    /// From text to what travels.
+    fn finish(&self, payload: Vec<u8>) -> Option<Vec<u8>> {
+        match self {
+            Self::SocketIo { parser: Parser::Msgpack, .. } => msgpack::from_frame(&payload),
+            _ => Some(payload),
+        }
+    }
+
+    /// Writes the answer to a request as the payload of one frame, as
+    /// [`event`](Self::event) does; none if no answer is expected.
     pub fn reply(&self, id: &ReplyId, reply: &Result<Reply, HubError>) -> Option<Vec<u8>> {
+        self.finish(self.reply_text(id, reply)?)
+    }
+
+    fn reply_text(&self, id: &ReplyId, reply: &Result<Reply, HubError>) -> Option<Vec<u8>> {
         match self {
             Self::Json => json::reply(id, reply),
             Self::JsonVocabulary(vocabulary) => vocabulary.reply_json(id, reply),
@@ -227,18 +276,23 @@ fn packet(namespace: &str, event: &Rendered) -> Vec<u8> {
 
 /// How a rendered event with an offset ends: what a session's own tail is put
 /// before.
-pub const OFFSET_END: &str = "\"]";
+const OFFSET_END: &str = "\"]";
 
 /// Ends a rendered event with what keeps or guards the client's offset.
 fn write_offset(packet: &mut Vec<u8>, event: &Event) {
     if let Event::Stored(stored) = event {
-        let mut own = String::with_capacity(40);
-        recovery::write_own(&mut own, &stored.record.room, stored.position);
-        end_with(packet, &own);
+        end_with(packet, &own_offset(stored));
     } else if packet.ends_with(OFFSET_END.as_bytes()) {
         packet.pop();
         packet.extend_from_slice(b",null]");
     }
+}
+
+/// The part of an offset that is everybody's.
+fn own_offset(stored: &Stored) -> String {
+    let mut own = String::with_capacity(40);
+    recovery::write_own(&mut own, &stored.record.room, stored.position);
+    own
 }
 
 /// Puts one more text at the end of a rendered event.

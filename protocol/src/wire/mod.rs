@@ -20,4 +20,4 @@ pub mod frame;
 pub mod json;
 pub mod socketio;
 
-pub use format::{Format, FormatId, OFFSET_END};
+pub use format::{Format, FormatId};

@@ -116,6 +116,7 @@ impl Node {
                     heartbeat: PATIENT,
                     max_payload: config.socketio.max_http_buffer_bytes,
                     connect_timeout_ms: config.socketio.connect_timeout_ms,
+                    parser: config.socketio.parser,
                     namespaces: config.socketio.namespaces.clone(),
                     vocabulary: None,
                     choices: Default::default(),

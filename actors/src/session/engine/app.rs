@@ -11,7 +11,7 @@ use hubbub_protocol::{
     close::CloseCode,
     wire::{
         engineio::MESSAGE_PREFIX,
-        socketio::{self, EventName, RawJson, engine_frame},
+        socketio::{self, EventName, Parser, RawJson, engine_frame, msgpack},
     },
 };
 
@@ -173,11 +173,12 @@ impl Link {
 pub struct SocketLink {
     link: Link,
     namespace: ByteString,
+    parser: Parser,
 }
 
 impl SocketLink {
-    pub(super) fn new(link: Link, namespace: ByteString) -> Self {
-        Self { link, namespace }
+    pub(super) fn new(link: Link, namespace: ByteString, parser: Parser) -> Self {
+        Self { link, namespace, parser }
     }
 
     /// The namespace.
@@ -199,19 +200,30 @@ impl SocketLink {
         id: Option<u64>,
         attachments: &[Bytes],
     ) -> Pushed {
-        let namespace = &self.namespace;
-        let text = engine_frame(|out| {
-            socketio::write_event(out, namespace, name, args, id, attachments.len());
-        });
-        self.link.push(&Frame::with_attachments(text.as_bytes(), attachments))
+        self.send(attachments, |out| {
+            socketio::write_event(out, &self.namespace, name, args, id, attachments.len());
+        })
     }
 
     /// Answers an event that came with an id.
     pub fn ack<A: AsRef<str>>(&self, id: u64, args: &[A], attachments: &[Bytes]) -> Pushed {
-        let namespace = &self.namespace;
-        let text = engine_frame(|out| {
-            socketio::write_ack(out, namespace, Some(id), args, attachments.len());
-        });
-        self.link.push(&Frame::with_attachments(text.as_bytes(), attachments))
+        self.send(attachments, |out| {
+            socketio::write_ack(out, &self.namespace, Some(id), args, attachments.len());
+        })
+    }
+
+    /// Sends a packet with its attachments.
+    fn send(&self, attachments: &[Bytes], write: impl FnOnce(&mut String)) -> Pushed {
+        if self.parser == Parser::Default {
+            let text = engine_frame(write);
+            return self.link.push(&Frame::with_attachments(text.as_bytes(), attachments));
+        }
+        let mut text = String::new();
+        write(&mut text);
+        match msgpack::encode(&text, attachments) {
+            Ok(packet) => self.link.push(&Frame::binary(&packet)),
+            // A placeholder without its attachment: nothing that a client could read.
+            Err(_) => Pushed::Dropped,
+        }
     }
 }

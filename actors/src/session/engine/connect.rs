@@ -52,7 +52,7 @@ impl Engine {
             let refusal = engine_frame(|out| {
                 socketio::write_connect_error(out, &namespace, INVALID_NAMESPACE, None);
             });
-            self.push(&refusal);
+            self.push_packet(refusal);
             return None;
         }
         if let Some(App::Namespaces(_)) = self.app.as_deref() {
@@ -100,7 +100,8 @@ impl Engine {
         let name = vocabulary.as_ref().map_or("", |vocabulary| vocabulary.name());
         let name = format!("{namespace},{name}");
         let make = || {
-            let format = Format::socketio(namespace.clone(), vocabulary.clone());
+            let format = Format::socketio(namespace.clone(), vocabulary.clone())
+                .with_parser(shared.settings.engine.parser);
             if shared.sessions.is_some() { format.with_offsets() } else { format }
         };
         let lease = shared
@@ -121,7 +122,7 @@ impl Engine {
             core.rate = rate;
         }
         let Some(identity) = identity else {
-            self.push(&engine_frame(|out| {
+            self.push_packet(engine_frame(|out| {
                 let pid = core.pid();
                 socketio::write_connected(out, &namespace, &core.id.to_string(), pid.as_deref());
             }));
@@ -141,13 +142,15 @@ impl Engine {
 
     /// Asks the application.
     fn join_app(&mut self, namespace: ByteString, data: Option<&RawJson>) {
-        let link = SocketLink::new(Link::engine(self.connection.clone()), namespace.clone());
+        let parser = self.shared.settings.engine.parser;
+        let link = Link::engine(self.connection.clone());
+        let link = SocketLink::new(link, namespace.clone(), parser);
         let Some(App::Namespaces(app)) = self.app.as_deref_mut() else { return };
         let full = self.joined.len() >= MAX_NAMESPACES;
         let decided = if full { Err(ConnectRefused::full()) } else { app.connect(&link, data) };
         match decided {
             Ok(Accepted { sid, pid, mut socket }) => {
-                self.push(&engine_frame(|out| {
+                self.push_packet(engine_frame(|out| {
                     socketio::write_connected(out, &namespace, &sid, pid.as_deref());
                 }));
                 self.connection.authenticated(None);
@@ -155,7 +158,7 @@ impl Engine {
                 self.joined.reserve_exact(1);
                 self.joined.push(Joined { namespace, member: Member::App(socket) });
             }
-            Err(ConnectRefused { message, data }) => self.push(&engine_frame(|out| {
+            Err(ConnectRefused { message, data }) => self.push_packet(engine_frame(|out| {
                 let data = data.as_ref().map(RawJson::get);
                 socketio::write_connect_error(out, &namespace, &message, data);
             })),

@@ -34,7 +34,7 @@ use hubbub_protocol::{
     wire::{
         FormatId,
         engineio::{self, Handshake, Transport},
-        socketio::{self, Body, Reassembler},
+        socketio::{self, Body, Parser, Reassembler, msgpack},
     },
 };
 
@@ -65,6 +65,8 @@ pub struct EngineSettings {
     pub max_payload: usize,
     /// `socketio.connect_timeout_ms`.
     pub connect_timeout_ms: u64,
+    /// `socketio.parser`.
+    pub parser: Parser,
     /// `socketio.namespaces`: names, or patterns with `*` and `?`.
     pub namespaces: Vec<String>,
     /// `socketio.vocabulary`; none for `hubbub`.
@@ -159,7 +161,7 @@ impl Engine {
             connection,
             app,
             hello: start.hello,
-            reassembler: Reassembler::new(limits),
+            reassembler: Reassembler::new(limits).with_parser(settings.parser),
             joined: Vec::new(),
             recovering: None,
             control: None,
@@ -280,7 +282,10 @@ impl Engine {
             return None;
         }
         match self.reassembler.binary(data) {
-            Ok(Some(packet)) => self.socket_packet(packet, 0),
+            Ok(Some(packet)) => {
+                let bytes = packet.body.text_bytes();
+                self.socket_packet(packet, bytes)
+            }
             Ok(None) => None,
             Err(e) => {
                 self.fail(e.code());
@@ -396,9 +401,22 @@ impl Engine {
         }
     }
 
-    /// Pushes a packet of the connection itself.
+    /// Pushes an Engine.IO packet of the connection itself.
     fn push(&self, text: &str) {
         self.connection.outbound.push(&Frame::text(text.as_bytes()), Class::Reply);
+    }
+
+    /// Pushes a Socket.IO packet of the connection itself, as its parser reads it.
+    fn push_packet(&self, text: String) {
+        let frame = match self.shared.settings.engine.parser {
+            Parser::Default => Some(Frame::text(text.as_bytes())),
+            Parser::Msgpack => {
+                msgpack::from_frame(text.as_bytes()).map(|packet| Frame::binary(&packet))
+            }
+        };
+        if let Some(frame) = frame {
+            self.connection.outbound.push(&frame, Class::Reply);
+        }
     }
 }
 

@@ -14,7 +14,10 @@ use actix::{
 use actix_http::header::HeaderMap;
 use hubbub_protocol::{
     close::CloseCode,
-    wire::engineio::{Packet, Payload, PayloadWriter, Transport},
+    wire::{
+        engineio::{Packet, Payload, PayloadWriter, Transport},
+        socketio::Parser,
+    },
 };
 use tokio::sync::oneshot;
 
@@ -125,7 +128,12 @@ impl Polling {
             return;
         };
         let settings = &engine.shared().settings.engine;
-        let frames = outbound.take(settings.max_payload);
+        // Four characters for three bytes.
+        let room = match settings.parser {
+            Parser::Default => settings.max_payload,
+            Parser::Msgpack => settings.max_payload / 4 * 3,
+        };
+        let frames = outbound.take(room);
         let mut body = Body(PayloadWriter::new(usize::MAX));
         for frame in frames {
             body.push_frame(&frame);

@@ -179,7 +179,7 @@ impl Engine {
     ) -> Result<Option<Wait>, HubError> {
         let wait = core.open_with(identity, restored, |core| {
             let pid = core.pid();
-            self.push(&engine_frame(|out| {
+            self.push_packet(engine_frame(|out| {
                 socketio::write_connected(out, &namespace, &core.id.to_string(), pid.as_deref());
             }));
         })?;
@@ -205,6 +205,6 @@ impl Engine {
             let message = own.unwrap_or(&e.message);
             socketio::write_connect_error(out, namespace, message, Some(&data));
         });
-        self.push(&refusal);
+        self.push_packet(refusal);
     }
 }

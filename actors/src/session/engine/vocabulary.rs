@@ -77,6 +77,7 @@ mod tests {
             heartbeat: HeartbeatSettings { heartbeat_ms: 1, timeout_ms: 1 },
             max_payload: 1000,
             connect_timeout_ms: 1000,
+            parser: Default::default(),
             namespaces: vec!["*".into()],
             vocabulary: Some(get("join-room")),
             choices: Choices {

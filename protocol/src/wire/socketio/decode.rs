@@ -17,13 +17,14 @@ pub(super) struct Decoded {
 }
 
 /// The parts of a packet as they stand in the text.
-struct Parts<'a> {
-    kind: u8,
-    attachments: usize,
-    namespace: &'a str,
-    id: Option<u64>,
+pub(super) struct Parts<'a> {
+    /// The digit.
+    pub kind: u8,
+    pub attachments: usize,
+    pub namespace: &'a str,
+    pub id: Option<u64>,
     /// What is left: JSON, or nothing.
-    data: &'a str,
+    pub data: &'a str,
 }
 
 /// Reads a text message and checks everything that can be checked before its
@@ -31,23 +32,7 @@ struct Parts<'a> {
 pub(super) fn decode(text: &ByteString, limits: &Limits) -> Result<Decoded, SocketError> {
     let parts = split(text, limits)?;
     scan::check_shape(parts.data, limits)?;
-    let body = match parts.kind {
-        b'0' => Body::Connect { data: object(text, parts.data)? },
-        b'1' if parts.data.is_empty() => Body::Disconnect,
-        b'2' | b'5' => {
-            let mut elements = array(text, parts.data)?.into_iter();
-            let name = event_name(&elements.next().ok_or(SocketError::InvalidEventName)?)?;
-            Body::Event { name, args: elements.collect(), id: parts.id, attachments: Vec::new() }
-        }
-        b'3' | b'6' => Body::Ack {
-            id: parts.id,
-            // The reference takes an ack without data for one without arguments.
-            args: if parts.data.is_empty() { Vec::new() } else { array(text, parts.data)? },
-            attachments: Vec::new(),
-        },
-        b'4' => Body::ConnectError { data: connect_error(text, parts.data)? },
-        _ => return Err(SocketError::InvalidPayload),
-    };
+    let body = body(parts.kind, parts.id, text, parts.data)?;
     if parts.attachments > 0 {
         find_placeholders(parts.data, parts.attachments)?;
     }
@@ -59,8 +44,35 @@ pub(super) fn decode(text: &ByteString, limits: &Limits) -> Result<Decoded, Sock
     Ok(Decoded { packet: Packet { namespace, body }, attachments: parts.attachments })
 }
 
+/// What a packet of that type says. `data` is JSON that was measured, or nothing, and a
+/// part of `text`; attachments are not looked at.
+pub(super) fn body(
+    kind: u8,
+    id: Option<u64>,
+    text: &ByteString,
+    data: &str,
+) -> Result<Body, SocketError> {
+    Ok(match kind {
+        b'0' => Body::Connect { data: object(text, data)? },
+        b'1' if data.is_empty() => Body::Disconnect,
+        b'2' | b'5' => {
+            let mut elements = array(text, data)?.into_iter();
+            let name = event_name(&elements.next().ok_or(SocketError::InvalidEventName)?)?;
+            Body::Event { name, args: elements.collect(), id, attachments: Vec::new() }
+        }
+        b'3' | b'6' => Body::Ack {
+            id,
+            // The reference takes an ack without data for one without arguments.
+            args: if data.is_empty() { Vec::new() } else { array(text, data)? },
+            attachments: Vec::new(),
+        },
+        b'4' => Body::ConnectError { data: connect_error(text, data)? },
+        _ => return Err(SocketError::InvalidPayload),
+    })
+}
+
 /// Cuts the text: type, attachments, namespace, id, data.
-fn split<'a>(text: &'a str, limits: &Limits) -> Result<Parts<'a>, SocketError> {
+pub(super) fn split<'a>(text: &'a str, limits: &Limits) -> Result<Parts<'a>, SocketError> {
     let kind = match text.as_bytes().first() {
         Some(kind @ b'0'..=b'6') => *kind,
         _ => return Err(SocketError::UnknownType),

@@ -199,7 +199,7 @@ fn write_rest<A: AsRef<str>>(out: &mut String, args_json: &[A]) {
 }
 
 /// A JSON string literal.
-fn write_string(out: &mut String, text: &str) {
+pub(super) fn write_string(out: &mut String, text: &str) {
     if text.bytes().any(|b| matches!(b, b'"' | b'\\' | 0..=0x1F)) {
         let _ = write!(out, "{}", serde_json::Value::from(text));
     } else {

@@ -22,6 +22,10 @@ pub enum SocketError {
         /// The limit in bytes.
         max: usize,
     },
+    /// The namespace of a msgpack packet is missing, does not begin with `/`, or has a
+    /// comma.
+    #[error("the namespace must begin with `/` and have no comma")]
+    InvalidNamespace,
     /// The ack id does not fit into 64 bits.
     #[error("the ack id is not an integer of 64 bits")]
     InvalidAckId,
@@ -52,6 +56,9 @@ pub enum SocketError {
     /// A text message came while attachments were due.
     #[error("a text message came where an attachment was due")]
     TextInsteadOfAttachment,
+    /// A text message came where packets are msgpack.
+    #[error("a text message came, and packets are msgpack here")]
+    UnexpectedText,
     /// A binary message that no packet announced.
     #[error("a binary message came without a packet that announced it")]
     UnexpectedAttachment,
@@ -75,6 +82,7 @@ impl SocketError {
             Self::InvalidAttachmentCount => "attachment_count_invalid",
             Self::TooManyAttachments { .. } => "too_many_attachments",
             Self::NamespaceTooLong { .. } => "namespace_too_long",
+            Self::InvalidNamespace => "namespace_invalid",
             Self::InvalidAckId => "ack_id_invalid",
             Self::InvalidPayload => "payload_invalid",
             Self::InvalidEventName => "event_name_invalid",
@@ -83,6 +91,7 @@ impl SocketError {
             Self::TooManyElements { .. } => "too_many_elements",
             Self::InvalidPlaceholder => "placeholder_invalid",
             Self::TextInsteadOfAttachment => "text_instead_of_attachment",
+            Self::UnexpectedText => "text_unexpected",
             Self::UnexpectedAttachment => "attachment_unexpected",
             Self::TooLarge { .. } => "too_large",
             Self::AlreadyFailed => "already_failed",

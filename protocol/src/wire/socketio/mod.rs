@@ -6,6 +6,7 @@
 //! | [`Packet`], [`Body`] | a packet with its arguments as untouched JSON text |
 //! | [`write_event`] and its family | packets as text, rendered once |
 //! | [`Attachments`], [`substitute`], [`find_placeholders`] | binary inside JSON |
+//! | [`msgpack`] | the same packets as another [`Parser`] writes them |
 //!
 //! A packet is a text: type digit, attachment count and `-` (binary only),
 //! namespace and `,` (unless `/`), ack id, JSON. Binary values are replaced by
@@ -21,6 +22,7 @@ mod decode;
 mod encode;
 mod error;
 pub mod hubbub;
+pub mod msgpack;
 mod packet;
 mod reassembler;
 mod scan;
@@ -34,6 +36,19 @@ pub use error::SocketError;
 pub use packet::{Body, EventName, Packet, RawJson, is_reserved_event};
 pub use reassembler::{Limits, Reassembler};
 pub use scan::{Placeholder, find_placeholders};
+
+use serde::{Deserialize, Serialize};
+
+/// How packets are written, on both sides of a connection (`socketio.parser`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parser {
+    /// As text, with binary values behind it: what every client speaks by itself.
+    #[default]
+    Default,
+    /// As [`msgpack`]: clients need `parser: require("socket.io-msgpack-parser")`.
+    Msgpack,
+}
 
 /// The protocol revision.
 pub const PROTOCOL: u8 = 5;

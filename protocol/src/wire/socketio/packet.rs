@@ -121,6 +121,21 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// Bytes of the name and the arguments as JSON, without attachments.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let (name, args) = match self {
+            Self::Event { name, args, .. } => (name.as_str().len(), &args[..]),
+            Self::Ack { args, .. } => (0, &args[..]),
+            Self::Connect { data } => (0, data.as_slice()),
+            Self::ConnectError { data } => (0, std::slice::from_ref(data)),
+            Self::Disconnect => (0, &[][..]),
+        };
+        name + args.iter().map(|arg| arg.get().len()).sum::<usize>()
+    }
+}
+
 /// A complete packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::decode::{Decoded, decode};
-use super::{Body, Packet, SocketError};
+use super::{Body, Packet, Parser, SocketError, msgpack};
 
 /// The bounds of a [`Reassembler`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,16 @@ pub struct Limits {
     /// Most elements of the packet's own array: an event's name and arguments.
     /// Default 256. Each takes 32 bytes here and may take two on the wire.
     pub max_elements: usize,
+}
+
+impl Limits {
+    /// For what the hub has written itself.
+    pub(super) const NONE: Self = Self {
+        max_packet_bytes: usize::MAX,
+        max_namespace_bytes: usize::MAX,
+        max_depth: usize::MAX,
+        max_elements: usize::MAX,
+    };
 }
 
 impl Default for Limits {
@@ -48,6 +58,7 @@ pub struct Reassembler {
     /// Behind a pointer: an idle session waits for nothing.
     waiting: Option<Box<Waiting>>,
     failed: bool,
+    parser: Parser,
 }
 
 #[derive(Debug)]
@@ -62,7 +73,15 @@ impl Reassembler {
     /// A reassembler for a fresh session.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, waiting: None, failed: false }
+        Self { limits, waiting: None, failed: false, parser: Parser::Default }
+    }
+
+    /// The same for packets of another parser. With [`Parser::Msgpack`] each binary
+    /// message is a packet, and texts are refused.
+    #[must_use]
+    pub const fn with_parser(mut self, parser: Parser) -> Self {
+        self.parser = parser;
+        self
     }
 
     /// Takes a text message; the packet if it is complete.
@@ -109,6 +128,9 @@ impl Reassembler {
     }
 
     fn take_text(&mut self, text: &ByteString) -> Result<Option<Packet>, SocketError> {
+        if self.parser == Parser::Msgpack {
+            return Err(SocketError::UnexpectedText);
+        }
         if self.waiting.is_some() {
             return Err(SocketError::TextInsteadOfAttachment);
         }
@@ -124,6 +146,9 @@ impl Reassembler {
     }
 
     fn take_binary(&mut self, data: Bytes) -> Result<Option<Packet>, SocketError> {
+        if self.parser == Parser::Msgpack {
+            return msgpack::decode(&data, &self.limits).map(Some);
+        }
         let mut waiting = self.waiting.take().ok_or(SocketError::UnexpectedAttachment)?;
         waiting.bytes = waiting.bytes.saturating_add(data.len());
         self.check_size(waiting.bytes)?;
