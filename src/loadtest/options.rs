@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{LoadError, schedule::Rate, target::Target, values};
+use super::{LoadError, schedule::Rate, target::Target, values, wire::Wire};
 
 /// Most connections of one run.
 const MAX_CONNECTIONS: usize = 1_000_000;
@@ -18,6 +18,9 @@ const MAX_MESSAGES: u64 = 20_000_000;
 pub const MIN_CONTENT: usize = 64;
 /// Longest content.
 const MAX_CONTENT: usize = 1 << 20;
+
+/// Longest time in which copies may gather; beyond it the latencies say little.
+const MAX_GATHER: Duration = Duration::from_millis(10);
 
 /// Which wire the connections speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -121,6 +124,10 @@ pub struct LoadArguments {
     /// Threads that read [default: half of the cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// How long a reading thread lets copies gather once some have come; the latencies hold it.
+    /// With 0 it looks at once, which costs a wake-up for nearly every copy, on both sides
+    #[arg(long, value_name = "TIME", default_value = "200us", value_parser = values::duration)]
+    pub gather: Duration,
     /// Process ids of hubs on this machine, to report their CPU and memory
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub pid: Vec<u32>,
@@ -181,6 +188,8 @@ pub struct Plan {
     pub keys: bool,
     /// Threads that read.
     pub threads: usize,
+    /// How long copies may gather before they are read.
+    pub gather: Duration,
     /// Hubs to watch.
     pub pids: Vec<u32>,
     /// Seed of what is random.
@@ -243,6 +252,9 @@ impl Plan {
                 "--rate and --duration together must be at most {MAX_MESSAGES} messages"
             ));
         }
+        if wanted.gather > MAX_GATHER {
+            return refuse("--gather must be at most 10ms".into());
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = wanted.threads.unwrap_or((cores / 2).max(1));
         if !(1..=64).contains(&threads) {
@@ -270,6 +282,7 @@ impl Plan {
             sources,
             keys: wanted.keys,
             threads,
+            gather: wanted.gather,
             pids: wanted.pid.clone(),
             seed: wanted.seed,
             run,
@@ -320,6 +333,12 @@ impl Plan {
             // Both wires in every room, also when there are two rooms.
             WireChoice::Both => (connection / self.rooms + connection) % 2 == 1,
         }
+    }
+
+    /// The wire of a connection.
+    #[must_use]
+    pub fn wire_of(&self, connection: usize) -> Wire {
+        if self.speaks_socketio(connection) { Wire::SocketIo } else { Wire::Json }
     }
 
     /// The rooms of a connection; a sender sends to the first.

@@ -208,6 +208,36 @@ fn an_interrupt_gives_the_result_so_far() {
 }
 
 #[test]
+fn it_says_when_it_was_itself_the_limit() {
+    let _alone = alone();
+    let hub = hub(&[]);
+    let run = Load::start(hub.address, "-n 20 --rate 200 --duration 3s");
+    hub.metric_until("hubbub_publishes_total", &[], |n| n > 50.0);
+    // Half a second in which the load test does nothing: a sixth of the messages is late.
+    let signal = |name: &str| {
+        let command = format!("kill -{name} {}", run.child.id());
+        assert!(
+            std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success()
+        );
+    };
+    signal("STOP");
+    std::thread::sleep(Duration::from_millis(500));
+    signal("CONT");
+    let (code, report, printed) = run.end();
+    assert_eq!(code, Some(0), "late is not lost: {printed}");
+    let own = &report["own"];
+    let limits = own["limits"].to_string();
+    assert!(limits.contains("sent late"), "{limits}");
+    assert!(printed.contains("the load generator was itself the limit"), "{printed}");
+    assert!(printed.contains("outside of the kernel"), "its own share is told: {printed}");
+    // What was late counts from when it was due.
+    assert!(report["latency"]["max"].as_u64().unwrap() > 300_000, "{printed}");
+    for name in ["cpu_us_per_delivery", "cpu_percent", "busiest_thread"] {
+        assert!(own[name].as_f64().unwrap() > 0.0, "{name}: {own}");
+    }
+}
+
+#[test]
 fn what_keeps_it_from_running_is_said() {
     let _alone = alone();
     let limited = Hub::start(&[
