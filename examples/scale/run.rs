@@ -83,7 +83,8 @@ pub fn run(hub: &Path, point: &Point, seconds: u32) -> Result<Outcome, Box<dyn E
             .args(["--rooms-per-connection", &point.rooms_each.to_string()])
             .args(["--rate", &point.rate.to_string(), "--duration", &format!("{seconds}s")])
             .args(["--ramp", &format!("{}ms", n / 4), "--source", "127.0.0.2-127.0.0.9"])
-            .args(["--pid", &server.0.id().to_string(), "--drain", "20s", "--json"])
+            .args(["--pid", &server.0.id().to_string(), "--drain", "20s"])
+            .arg("--json")
             .arg(&json)
             .stdout(Stdio::null())
             .spawn()?,

@@ -19,9 +19,6 @@ pub const MIN_CONTENT: usize = 64;
 /// Longest content.
 const MAX_CONTENT: usize = 1 << 20;
 
-/// Longest time in which copies may gather; beyond it the latencies say little.
-const MAX_GATHER: Duration = Duration::from_millis(10);
-
 /// Which wire the connections speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WireChoice {
@@ -124,10 +121,6 @@ pub struct LoadArguments {
     /// Threads that read [default: half of the cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// How long a reading thread lets copies gather once some have come; the latencies hold it.
-    /// With 0 it looks at once, which costs a wake-up for nearly every copy, on both sides
-    #[arg(long, value_name = "TIME", default_value = "200us", value_parser = values::duration)]
-    pub gather: Duration,
     /// Process ids of hubs on this machine, to report their CPU and memory
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub pid: Vec<u32>,
@@ -188,8 +181,6 @@ pub struct Plan {
     pub keys: bool,
     /// Threads that read.
     pub threads: usize,
-    /// How long copies may gather before they are read.
-    pub gather: Duration,
     /// Hubs to watch.
     pub pids: Vec<u32>,
     /// Seed of what is random.
@@ -252,9 +243,6 @@ impl Plan {
                 "--rate and --duration together must be at most {MAX_MESSAGES} messages"
             ));
         }
-        if wanted.gather > MAX_GATHER {
-            return refuse("--gather must be at most 10ms".into());
-        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = wanted.threads.unwrap_or((cores / 2).max(1));
         if !(1..=64).contains(&threads) {
@@ -282,7 +270,6 @@ impl Plan {
             sources,
             keys: wanted.keys,
             threads,
-            gather: wanted.gather,
             pids: wanted.pid.clone(),
             seed: wanted.seed,
             run,

@@ -9,7 +9,6 @@ use std::{
     net::TcpStream,
     os::fd::AsRawFd,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -33,8 +32,6 @@ const BATCH: usize = 256;
 const READ_BYTES: usize = 64 * 1024;
 /// How often the thread looks how late it is, and whether the run is over.
 const TICK: Duration = Duration::from_millis(20);
-/// Fewer than that at once are few: the next ones may gather.
-const FEW: usize = BATCH / 4;
 /// The token of the waker; no seat has it.
 const WAKE: Token = Token(usize::MAX);
 
@@ -160,9 +157,8 @@ impl Reader {
             }
             let tally = Arc::clone(&self.tally);
             let mut tally = tally.lock();
-            let (mut orders, mut seen) = (false, 0);
+            let mut orders = false;
             for event in &events {
-                seen += 1;
                 if event.token() == WAKE {
                     orders = true;
                 } else {
@@ -171,13 +167,6 @@ impl Reader {
             }
             if watch.tick(self.shared.sending(), &mut tally) || orders {
                 self.obey(tally);
-            } else {
-                drop(tally);
-            }
-            // Without this the thread would wake for nearly every copy, and the hub would have to
-            // wake it: the switches would cost as much as the reading.
-            if (1..FEW).contains(&seen) && !self.shared.plan.gather.is_zero() {
-                thread::sleep(self.shared.plan.gather);
             }
         }
     }
@@ -238,10 +227,10 @@ impl Reader {
         match step {
             Step::On => {
                 let seat = &mut self.seats[at];
-                if seat.joined.is_some() && seat.session.joined() {
-                    if let Some(joined) = seat.joined.take() {
-                        let _ = joined.send(Ok(()));
-                    }
+                if seat.session.joined()
+                    && let Some(joined) = seat.joined.take()
+                {
+                    let _ = joined.send(Ok(()));
                 }
             }
             Step::End(reason) => self.end(at, reason, tally),

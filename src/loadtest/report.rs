@@ -115,7 +115,6 @@ pub struct Settings {
     pub slow_readers: usize,
     pub keys: bool,
     pub threads: usize,
-    pub gather_us: u64,
     pub seed: u64,
 }
 
@@ -288,7 +287,6 @@ fn settings(plan: &Plan) -> Settings {
         slow_readers: plan.slow_readers,
         keys: plan.keys,
         threads: plan.threads,
-        gather_us: plan.gather.as_micros() as u64,
         seed: plan.seed,
     }
 }

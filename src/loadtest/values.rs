@@ -54,19 +54,18 @@ pub fn addresses(text: &str) -> Result<AddressRange, String> {
     Ok(range)
 }
 
-/// `200us`, `500ms`, `10s`, `2m`, `1h`, or seconds without a unit. At most a day.
+/// `500ms`, `10s`, `2m`, `1h`, or seconds without a unit. At most a day.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let number: f64 =
         digits.parse().map_err(|_| "must be a time such as 500ms, 10s or 2m".to_owned())?;
     let seconds = match unit {
-        "us" => number / 1e6,
         "ms" => number / 1000.0,
         "" | "s" => number,
         "m" => number * 60.0,
         "h" => number * 3600.0,
-        _ => return Err(format!("{unit:?} is no unit of time; use us, ms, s, m or h")),
+        _ => return Err(format!("{unit:?} is no unit of time; use ms, s, m or h")),
     };
     if !(0.0..=86_400.0).contains(&seconds) {
         return Err("must be at most a day".into());
@@ -111,7 +110,6 @@ mod tests {
         for (text, ms) in [("250ms", 250), ("3", 3000), ("1.5s", 1500), ("2m", 120_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        assert_eq!(duration("200us"), Ok(Duration::from_micros(200)));
         for bad in ["", "s", "10x", "-1s", "25h", "1.2.3s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }

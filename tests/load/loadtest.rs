@@ -99,6 +99,31 @@ fn a_sound_hub_passes_on_both_wires() {
 }
 
 #[test]
+fn several_nodes_share_the_connections_and_the_progress_is_told() {
+    let _alone = alone();
+    let redis = RedisServer::start(&[]);
+    let url = redis.url();
+    let nodes =
+        ["a", "b"].map(|id| hub(&[("HUBBUB__CLUSTER__REDIS_URL", &url), ("HUBBUB__NODE__ID", id)]));
+    let arguments = format!(
+        "--url http://{} -n 40 --rooms 4 --rate 50 --duration 4s --wire both \
+         --source 127.0.0.2-127.0.0.3",
+        nodes[1].address
+    );
+    let run = Load::start(nodes[0].address, &arguments);
+    for node in &nodes {
+        node.metric_until("hubbub_connections", &[], |n| n == 20.0);
+    }
+    let (code, report, printed) = run.end();
+    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(report["delivered"], report["due"].as_u64().unwrap() * 10, "{printed}");
+    assert_eq!(report["settings"]["urls"].as_array().unwrap().len(), 2);
+    // A line a second while messages were due.
+    let lines = printed.lines().filter(|l| l.contains(" conns 40 ") && l.contains("delivered"));
+    assert!(lines.count() >= 2, "{printed}");
+}
+
+#[test]
 fn churn_and_slow_readers_are_no_loss() {
     let _alone = alone();
     let hub = hub(&[
