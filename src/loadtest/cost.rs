@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn each_way_to_be_the_limit_is_told() {
         for (told, limited) in [
-            ("sent late (p99 20 ms", Own { send_lag: times(20_000), ..own() }),
-            ("threads were late (p99 20 ms)", Own { read_lag: times(20_000), ..own() }),
+            ("sent late (p99 20.0 ms", Own { send_lag: times(20_000), ..own() }),
+            ("threads were late (p99 20.0 ms)", Own { read_lag: times(20_000), ..own() }),
             ("a thread used 95 %", Own { busiest_thread: 0.95, ..own() }),
             ("185 % of 2 cores", Own { cpu_percent: 185.0, ..own() }),
         ] {
