@@ -1,12 +1,16 @@
-//! The writing half of a connection, shared by the task that reads and the thread that paces.
+//! The writing half of a connection, shared by the thread that reads and the thread that paces.
 //!
 //! The pacing thread writes straight into the socket: no wake-up, no queue between them. Only what
 //! the socket does not take is kept, and sent before anything else.
 
-use std::{collections::VecDeque, io::ErrorKind};
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, Write},
+    net::TcpStream,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
-use tokio::net::tcp::OwnedWriteHalf;
 
 /// Bytes that may wait for a socket; a message beyond them counts as not sent.
 const MAX_BACKLOG: usize = 1 << 20;
@@ -37,7 +41,7 @@ pub enum Unsent {
 
 #[derive(Debug, Default)]
 struct State {
-    half: Option<OwnedWriteHalf>,
+    half: Option<Arc<TcpStream>>,
     backlog: Vec<u8>,
     waiting: VecDeque<Waiting>,
     /// Joined, so that messages may go out.
@@ -50,10 +54,11 @@ impl State {
         let Some(half) = &self.half else { return true };
         let mut done = 0;
         while done < self.backlog.len() {
-            match half.try_write(&self.backlog[done..]) {
+            match (&**half).write(&self.backlog[done..]) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The reader learns that the connection has ended.
                 Err(_) => {
                     done = self.backlog.len();
@@ -69,10 +74,11 @@ impl State {
         if self.flush() {
             let Some(half) = &self.half else { return };
             while done < frame.len() {
-                match half.try_write(&frame[done..]) {
+                match (&**half).write(&frame[done..]) {
                     Ok(0) => break,
                     Ok(n) => done += n,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(_) => return,
                 }
             }
@@ -87,7 +93,7 @@ pub struct Link(Mutex<State>);
 
 impl Link {
     /// A connection was opened; nothing of an older one is left to write.
-    pub fn attach(&self, half: OwnedWriteHalf) {
+    pub fn attach(&self, half: Arc<TcpStream>) {
         let mut state = self.0.lock();
         state.half = Some(half);
         state.backlog.clear();

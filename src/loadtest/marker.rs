@@ -45,13 +45,17 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Reader {
     tag: Finder<'static>,
+    offset: Finder<'static>,
 }
 
 impl Reader {
     /// For the contents of `run`.
     #[must_use]
     pub fn new(run: &str) -> Self {
-        Self { tag: Finder::new(&format!("\"hl.{run}.")).into_owned() }
+        Self {
+            tag: Finder::new(&format!("\"hl.{run}.")).into_owned(),
+            offset: Finder::new("\"offset\":").into_owned(),
+        }
     }
 
     /// The next content in `payload`, which is JSON text.
@@ -61,6 +65,22 @@ impl Reader {
         let after = quote + self.tag.needle().len();
         Some(read(payload, quote + 1, after).unwrap_or(Found::Damaged(after)))
     }
+
+    /// The number after `"offset":` in what follows a content.
+    #[must_use]
+    pub fn offset(&self, rest: &[u8]) -> Option<u64> {
+        let at = self.offset.find(rest)? + self.offset.needle().len();
+        let digits = rest[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+        (1..=19)
+            .contains(&digits)
+            .then(|| rest[at..at + digits].iter().fold(0, |n: u64, b| n * 10 + u64::from(b - b'0')))
+    }
+}
+
+/// Whether this is nothing but filler; eight bytes at a time.
+fn is_filler(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().all(|word| word == b"xxxxxxxx") && rest.iter().all(|b| *b == b'x')
 }
 
 fn read(payload: &[u8], start: usize, mut at: usize) -> Option<Found> {
@@ -79,7 +99,7 @@ fn read(payload: &[u8], start: usize, mut at: usize) -> Option<Found> {
     let end = start.checked_add(usize::try_from(length).ok()?)?;
     // The filler is whole and the string ends where it said it would.
     let filler = payload.get(at..end)?;
-    if payload.get(end) != Some(&b'"') || filler.iter().any(|b| *b != b'x') {
+    if payload.get(end) != Some(&b'"') || !is_filler(filler) {
         return None;
     }
     let marker = Marker {
@@ -90,17 +110,6 @@ fn read(payload: &[u8], start: usize, mut at: usize) -> Option<Found> {
         length: length.try_into().ok()?,
     };
     Some(Found::Sound(marker, end))
-}
-
-/// The number after `"offset":` in what follows a content.
-#[must_use]
-pub fn offset(rest: &[u8]) -> Option<u64> {
-    const NAME: &[u8] = b"\"offset\":";
-    let at = memchr::memmem::find(rest, NAME)? + NAME.len();
-    let digits = rest[at..].iter().take_while(|b| b.is_ascii_digit()).count();
-    (1..=19)
-        .contains(&digits)
-        .then(|| rest[at..at + digits].iter().fold(0, |n: u64, b| n * 10 + u64::from(b - b'0')))
 }
 
 #[cfg(test)]
@@ -124,8 +133,9 @@ mod tests {
             panic!("not found");
         };
         assert_eq!(marker, MARKER);
-        assert_eq!(offset(&payload[end..]), Some(42));
-        assert_eq!(Reader::new("0badcafe").find(&payload[end..]), None);
+        let reader = Reader::new("0badcafe");
+        assert_eq!(reader.offset(&payload[end..]), Some(42));
+        assert_eq!(reader.find(&payload[end..]), None);
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! | [`options`], `values`, `target` | what is asked for, checked |
 //! | [`schedule`] | when each message is due |
 //! | `pace` | the thread that writes each message when it is due |
-//! | `run`, `conn`, `session`, `dial`, `link` | threads, connections, what they say |
+//! | `reader` | the threads that read, each around one epoll |
+//! | `run`, `conn`, `slow`, `session`, `dial`, `link` | threads, connections, what they say |
 //! | `wire`, `frames`, [`marker`] | bytes: the two wires, WebSocket frames, contents |
 //! | [`audit`], [`judge`] | lost, twice, out of order: pure |
-//! | `tally`, `process` | what is counted and measured |
+//! | `tally`, `process`, `cost` | what is counted and measured, and whether it was itself the limit |
 //! | `progress`, [`report`], `summary`, `html` | what is shown |
 //!
 //! The path of a copy: one `read` into the thread's only buffer, a search for the marker, a few
@@ -27,6 +28,7 @@ use crate::config::Config;
 
 pub mod audit;
 mod conn;
+mod cost;
 mod dial;
 mod error;
 mod frames;
@@ -39,11 +41,13 @@ mod pace;
 mod plots;
 mod process;
 mod progress;
+mod reader;
 pub mod report;
 mod run;
 pub mod schedule;
 mod session;
 mod shared;
+mod slow;
 mod summary;
 mod tally;
 mod target;

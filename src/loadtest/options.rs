@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{LoadError, schedule::Rate, target::Target, values};
+use super::{LoadError, schedule::Rate, target::Target, values, wire::Wire};
 
 /// Most connections of one run.
 const MAX_CONNECTIONS: usize = 1_000_000;
@@ -322,9 +322,17 @@ impl Plan {
         }
     }
 
-    /// The rooms of a connection; a sender sends to the first.
+    /// The wire of a connection.
+    #[must_use]
+    pub fn wire_of(&self, connection: usize) -> Wire {
+        if self.speaks_socketio(connection) { Wire::SocketIo } else { Wire::Json }
+    }
+
+    /// The rooms of a connection; a sender sends to the first. Neighbours share rooms as long as there
+    /// are as many connections as rooms; else each has the next ones, so that none is empty.
     pub fn rooms_of(&self, connection: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..self.rooms_per_connection).map(move |n| (connection + n) % self.rooms)
+        let step = if self.rooms > self.connections { self.rooms_per_connection } else { 1 };
+        (0..self.rooms_per_connection).map(move |n| (connection * step + n) % self.rooms)
     }
 
     /// The name of a room.
@@ -379,6 +387,22 @@ mod tests {
         assert_eq!((plan.connections, plan.rooms, plan.senders), (100, 1, 1));
         assert_eq!(plan.ramp, Duration::from_millis(100));
         assert_eq!(plan.targets[0].address.to_string(), "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn no_room_is_empty_and_none_is_joined_twice() {
+        for (connections, rooms, each) in [(6, 3, 2), (5, 5, 5), (5, 20, 4), (7, 20, 3), (1, 9, 9)]
+        {
+            let line = format!("-n {connections} --rooms {rooms} --rooms-per-connection {each}");
+            let plan = plan(&line.split(' ').collect::<Vec<_>>()).unwrap();
+            let mut members = vec![0; rooms];
+            for connection in 0..connections {
+                let joined: std::collections::BTreeSet<_> = plan.rooms_of(connection).collect();
+                assert_eq!(joined.len(), each, "{line}");
+                joined.into_iter().for_each(|room| members[room] += 1);
+            }
+            assert!(!members.contains(&0), "{line}: {members:?}");
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub fn pace(shared: &Shared, links: &[Arc<Link>], pace: &Pace, begin: u64) {
     let mut senders: Vec<Sender> = (0..plan.senders)
         .map(|index| Sender {
             link: Arc::clone(&links[index]),
-            wire: if plan.speaks_socketio(index) { Wire::SocketIo } else { Wire::Json },
+            wire: plan.wire_of(index),
             room: plan.rooms_of(index).next().unwrap_or(0),
             next_id: FIRST_MESSAGE_ID,
         })

@@ -26,13 +26,33 @@ fn duration(clock: ClockId) -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// What this process has used; the user time in steps of the system's clock ticks.
+#[must_use]
+pub fn own() -> Usage {
+    Usage { cpu: own_cpu(), ..usage(std::process::id()).unwrap_or_default() }
+}
+
 /// What a process has used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// User and system time.
     pub cpu: Duration,
+    /// User time alone.
+    pub user: Duration,
     /// Resident memory in bytes.
     pub resident: u64,
+}
+
+impl Usage {
+    /// What was used since `then`; the memory is that of now.
+    #[must_use]
+    pub fn since(self, then: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(then.cpu),
+            user: self.user.saturating_sub(then.user),
+            resident: self.resident,
+        }
+    }
 }
 
 /// Reads `/proc/PID`.
@@ -51,14 +71,17 @@ fn parse(stat: &str, status: &str) -> Option<Usage> {
     // The name is in brackets and may hold anything.
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace().skip(11);
-    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
     let per_second = rustix::param::clock_ticks_per_second().max(1);
+    let mut time = || {
+        let ticks = fields.next()?.parse::<u64>().ok()?;
+        Some(Duration::from_millis(ticks * 1000 / per_second))
+    };
+    let (user, system) = (time()?, time()?);
     let resident = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
         .and_then(|kib| kib.trim().parse::<u64>().ok())?;
-    let cpu = Duration::from_millis(ticks * 1000 / per_second);
-    Some(Usage { cpu, resident: resident * 1024 })
+    Some(Usage { cpu: user + system, user, resident: resident * 1024 })
 }
 
 /// Allows as many open files as the run needs, if the system lets it.
@@ -98,6 +121,7 @@ mod tests {
         let read = parse(stat, "Name:\tx\nVmRSS:\t    2048 kB\n").unwrap();
         let ticks = rustix::param::clock_ticks_per_second();
         assert_eq!(read.cpu, Duration::from_millis(400_000 / ticks));
+        assert_eq!(read.user, Duration::from_millis(250_000 / ticks));
         assert_eq!(read.resident, 2048 * 1024);
     }
 

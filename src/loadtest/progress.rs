@@ -57,7 +57,7 @@ pub struct Sample {
 #[derive(Debug)]
 pub struct Watch {
     pids: Vec<u32>,
-    resident_before: Option<u64>,
+    before: process::Usage,
 }
 
 impl Watch {
@@ -66,9 +66,12 @@ impl Watch {
     /// # Errors
     /// [`LoadError::NoProcess`] if one is not there.
     pub fn new(pids: &[u32]) -> Result<Self, LoadError> {
-        let usages = pids.iter().map(|pid| process::usage(*pid)).collect::<Result<Vec<_>, _>>()?;
-        let before = (!pids.is_empty()).then(|| usages.iter().map(|u| u.resident).sum());
-        Ok(Self { pids: pids.to_vec(), resident_before: before })
+        for pid in pids {
+            process::usage(*pid)?;
+        }
+        let mut watch = Self { pids: pids.to_vec(), before: process::Usage::default() };
+        watch.before = watch.usage().unwrap_or_default();
+        Ok(watch)
     }
 
     /// CPU time and resident memory of all together; none if nothing is watched. A hub that has
@@ -79,21 +82,16 @@ impl Watch {
             let usages = self.pids.iter().filter_map(|pid| process::usage(*pid).ok());
             usages.fold(process::Usage::default(), |sum, usage| process::Usage {
                 cpu: sum.cpu + usage.cpu,
+                user: sum.user + usage.user,
                 resident: sum.resident + usage.resident,
             })
         })
     }
 
-    /// CPU time of all together.
+    /// The same before the first connection.
     #[must_use]
-    pub fn cpu(&self) -> Option<Duration> {
-        self.usage().map(|usage| usage.cpu)
-    }
-
-    /// Resident memory of all together before the first connection.
-    #[must_use]
-    pub fn resident_before(&self) -> Option<u64> {
-        self.resident_before
+    pub fn before(&self) -> process::Usage {
+        self.before
     }
 }
 
@@ -104,8 +102,8 @@ pub struct Progress {
     pub watch: Watch,
     /// A sample a second.
     pub samples: Vec<Sample>,
-    /// Resident memory of the watched hubs when all connections were open and nothing was sent.
-    pub resident_open: Option<u64>,
+    /// What the watched hubs had used when all connections were open and nothing was sent.
+    pub open: Option<process::Usage>,
     quiet: bool,
     terminal: bool,
     began: Instant,
@@ -121,7 +119,7 @@ impl Progress {
         Self {
             watch,
             samples: Vec::new(),
-            resident_open: None,
+            open: None,
             quiet,
             terminal: stderr().is_terminal(),
             began: now,
@@ -144,7 +142,7 @@ impl Progress {
         self.began = Instant::now();
         self.last = self.began;
         let usage = self.watch.usage();
-        self.resident_open = usage.map(|u| u.resident);
+        self.open = usage;
         let hub = usage.map_or(Duration::ZERO, |u| u.cpu);
         self.before = (0, 0, 0, process::own_cpu(), hub);
         for tally in tallies {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     LoadError,
     audit::Audit,
+    cost::{Hubs, Own},
     judge::Verdict,
     options::{Plan, WireChoice},
     pace::Pace,
@@ -19,11 +20,6 @@ use super::{
     run::Phases,
     tally::{Tally, histogram},
 };
-
-/// The load generator counts as the limit if it was later than this in 1 of 100 cases,
-const LATE_US: u64 = 10_000;
-/// or if one of its threads used more than this share of a core.
-const BUSY: f64 = 0.9;
 
 /// What is left of a run when everything has ended.
 pub struct Ended {
@@ -55,7 +51,9 @@ pub struct Times {
 }
 
 impl Times {
-    fn new(histogram: &Histogram<u64>) -> Self {
+    /// Of what was noted.
+    #[must_use]
+    pub fn new(histogram: &Histogram<u64>) -> Self {
         let names = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
         let at = |p: f64| (format!("p{p}"), histogram.value_at_percentile(p));
         let curve = histogram
@@ -70,7 +68,9 @@ impl Times {
         }
     }
 
-    fn get(&self, name: &str) -> u64 {
+    /// A percentile by its name; 0 if nothing was measured.
+    #[must_use]
+    pub fn get(&self, name: &str) -> u64 {
         self.percentiles.get(name).copied().unwrap_or(0)
     }
 }
@@ -116,32 +116,6 @@ pub struct Settings {
     pub keys: bool,
     pub threads: usize,
     pub seed: u64,
-}
-
-/// What this process itself used.
-#[derive(Debug, Clone, Serialize)]
-pub struct Own {
-    /// CPU for each copy that came, in microseconds.
-    pub cpu_us_per_delivery: f64,
-    /// Share of a core of the busiest thread.
-    pub busiest_thread: f64,
-    /// How late messages were sent.
-    pub send_lag: Times,
-    /// How late the reading threads were.
-    pub read_lag: Times,
-    /// Why the load generator was itself the limit; empty if it was not.
-    pub limits: Vec<String>,
-}
-
-/// What the watched hubs used.
-#[derive(Debug, Clone, Serialize)]
-pub struct Hubs {
-    /// CPU for each copy that came, in microseconds.
-    pub cpu_us_per_delivery: f64,
-    /// Growth of resident memory for each connection that was opened, in bytes.
-    pub resident_per_connection: f64,
-    /// Most resident memory seen, in bytes.
-    pub resident_peak: u64,
 }
 
 /// The result of a run.
@@ -221,8 +195,8 @@ impl Report {
         let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         let sum = |pick: fn(&Tally) -> u64| tallies.iter().map(pick).sum::<u64>();
         let delivered = sum(|t| t.counts.delivered);
-        let own = own(&tallies, &pacing, &phases, delivered);
-        let hubs = phases.hub_cpu.map(|cpu| hubs(plan, cpu, &progress, delivered));
+        let own = Own::new(&tallies, &pacing, &phases, delivered);
+        let hubs = phases.hubs.map(|used| Hubs::new(plan, used, &progress, delivered));
         let open = sum(|t| t.counts.open);
         let mut report = Self {
             passed: true,
@@ -317,59 +291,8 @@ fn settings(plan: &Plan) -> Settings {
     }
 }
 
-fn own(tallies: &[Tally], pacing: &Pace, phases: &Phases, delivered: u64) -> Own {
-    let seconds = phases.sending.as_secs_f64().max(1e-3);
-    let pacer = pacing.cpu.load(Ordering::Relaxed) as f64 / 1e6 / seconds;
-    // A reading thread's time holds the opening too, so it may only be overstated.
-    let whole = seconds + phases.opening.as_secs_f64();
-    let readers = tallies.iter().map(|t| t.cpu.as_secs_f64() / whole);
-    let busiest = readers.fold(pacer, f64::max);
-    let send_lag = Times::new(&pacing.lag.lock());
-    let read_lag = Times::new(&merged(tallies, |t| &t.lag));
-    let mut limits = Vec::new();
-    if send_lag.get("p99") > LATE_US {
-        limits.push(format!(
-            "messages were sent late (p99 {} after they were due)",
-            time(send_lag.get("p99"))
-        ));
-    }
-    if read_lag.get("p99") > LATE_US {
-        limits.push(format!(
-            "its reading threads were late (p99 {}), and the latencies hold that",
-            time(read_lag.get("p99"))
-        ));
-    }
-    if busiest > BUSY {
-        limits.push(format!(
-            "a thread used {:.0} % of a core; try more --threads, or another machine",
-            busiest * 100.0
-        ));
-    }
-    Own {
-        cpu_us_per_delivery: per(phases.own_cpu.as_secs_f64() * 1e6, delivered),
-        busiest_thread: busiest,
-        send_lag,
-        read_lag,
-        limits,
-    }
-}
-
-fn hubs(plan: &Plan, cpu: std::time::Duration, progress: &Progress, delivered: u64) -> Hubs {
-    let before = progress.watch.resident_before().unwrap_or(0);
-    let open = progress.resident_open.unwrap_or(before);
-    let peak = progress.samples.iter().filter_map(|s| s.hub_resident).max().unwrap_or(open);
-    Hubs {
-        cpu_us_per_delivery: per(cpu.as_secs_f64() * 1e6, delivered),
-        resident_per_connection: (open as f64 - before as f64) / plan.all_connections() as f64,
-        resident_peak: peak.max(open),
-    }
-}
-
-fn per(total: f64, count: u64) -> f64 {
-    if count == 0 { 0.0 } else { total / count as f64 }
-}
-
-fn merged(tallies: &[Tally], pick: fn(&Tally) -> &Histogram<u64>) -> Histogram<u64> {
+/// One histogram of all threads together.
+pub fn merged(tallies: &[Tally], pick: fn(&Tally) -> &Histogram<u64>) -> Histogram<u64> {
     let mut all = histogram();
     for tally in tallies {
         // The bounds are the same.

@@ -8,10 +8,7 @@ use std::{
 
 use hubbub_protocol::wire::frame::Opcode;
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Semaphore, watch},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     LoadError,
@@ -21,18 +18,17 @@ use super::{
     link::Link,
     options::Plan,
     pace::{Pace, pace},
-    process,
+    process::{self, Usage},
     progress::{Progress, Watch},
+    reader::{Desk, Reader},
     report::{Ended, Report},
     shared::Shared,
-    tally::{Tally, note},
+    tally::Tally,
     tokens::Tokens,
 };
 
-/// Connections of one thread that are being opened at the same time.
+/// Connections that are being opened at the same time.
 const OPENING_AT_ONCE: usize = 64;
-/// How often a thread looks how late it is.
-const LAG_TICK: Duration = Duration::from_millis(20);
 /// Files besides the connections.
 const OTHER_FILES: u64 = 64;
 /// How often the main thread looks.
@@ -43,6 +39,7 @@ const QUIET: Duration = Duration::from_millis(500);
 /// A reading thread.
 struct Worker {
     tally: Arc<Mutex<Tally>>,
+    desk: Desk,
     thread: thread::JoinHandle<()>,
 }
 
@@ -61,11 +58,12 @@ pub fn run(
     let shared = Arc::new(Shared::new(plan, tokens));
     let links: Vec<Arc<Link>> =
         (0..shared.plan.all_connections()).map(|_| Arc::default()).collect();
-    let (over, ended) = watch::channel(false);
+    let (over, ended) = oneshot::channel();
     let mut workers = Vec::new();
     for number in 0..shared.plan.threads {
-        workers.push(worker(number, &shared, &links, ended.clone())?);
+        workers.push(worker(number, &shared, &links)?);
     }
+    let opener = opener(&shared, &links, &workers, ended).inspect_err(|_| shared.finish())?;
     let pacing = Arc::new(Pace::default());
     let mut progress = Progress::new(quiet, watch);
     let tallies: Vec<_> = workers.iter().map(|w| Arc::clone(&w.tally)).collect();
@@ -74,9 +72,9 @@ pub fn run(
     let unanswered: usize = links.iter().map(|link| link.unanswered()).sum();
     shared.finish();
     goodbye(&links);
-    let _ = over.send(true);
-    for worker in workers {
-        if worker.thread.join().is_err() {
+    drop(over);
+    for thread in workers.into_iter().map(|w| w.thread).chain([opener]) {
+        if thread.join().is_err() {
             return Err(LoadError::Start("a thread of the load generator panicked".into()));
         }
     }
@@ -109,65 +107,51 @@ pub struct Phases {
     pub opening: Duration,
     /// How long messages were due.
     pub sending: Duration,
-    /// CPU time of this process while messages were due, and until all had come.
-    pub own_cpu: Duration,
-    /// CPU time of the hubs that are watched, likewise.
-    pub hub_cpu: Option<Duration>,
+    /// CPU time of this process in that time.
+    pub own_sending: Duration,
+    /// What this process used while messages were due, and until all had come.
+    pub own: Usage,
+    /// What the hubs that are watched used, likewise.
+    pub hubs: Option<Usage>,
     /// Whether the run was ended early.
     pub interrupted: bool,
 }
 
 /// Starts a reading thread with its share of the connections.
-fn worker(
-    number: usize,
-    shared: &Arc<Shared>,
-    links: &[Arc<Link>],
-    ended: watch::Receiver<bool>,
-) -> Result<Worker, LoadError> {
+fn worker(number: usize, shared: &Arc<Shared>, links: &[Arc<Link>]) -> Result<Worker, LoadError> {
     let tally = Arc::new(Mutex::new(Tally::new(shared.plan.rooms)));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| LoadError::Start(e.to_string()))?;
-    let (shared, into) = (Arc::clone(shared), Arc::clone(&tally));
-    let links = links.to_vec();
-    let body = move || {
-        let plan = &shared.plan;
-        let gate = Arc::new(Semaphore::new(OPENING_AT_ONCE));
-        let all = plan.all_connections();
-        for index in (number..all).step_by(plan.threads) {
-            let conn =
-                Conn::new(Arc::clone(&shared), Arc::clone(&into), Arc::clone(&links[index]), index);
-            let delay = plan.ramp.mul_f64(index as f64 / all as f64);
-            runtime.spawn(conn.live(delay, Arc::clone(&gate)));
-        }
-        runtime.block_on(look_at_lag(&shared, &into, ended));
-        into.lock().cpu = process::thread_cpu();
-        // Ends every task, and with them the connections.
-        drop(runtime);
-    };
+    let indices = (number..links.len()).step_by(shared.plan.threads);
+    let reader = Reader::new(shared, &tally, links, indices)?;
+    let desk = reader.desk();
     let thread = thread::Builder::new()
         .name(format!("load-{number}"))
-        .spawn(body)
+        .spawn(move || reader.run())
         .map_err(|e| LoadError::Start(e.to_string()))?;
-    Ok(Worker { tally, thread })
+    Ok(Worker { tally, desk, thread })
 }
 
-/// Measures how late this thread does what it wants to do, until the run is over.
-async fn look_at_lag(shared: &Shared, tally: &Mutex<Tally>, mut ended: watch::Receiver<bool>) {
-    let mut ticks = interval(LAG_TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ended.changed() => return,
-            planned = ticks.tick() => {
-                if shared.sending() {
-                    let late = planned.elapsed().as_micros() as u64;
-                    note(&mut tally.lock().lag, late);
-                }
-            }
-        }
+/// Starts the thread with the lives of all connections; it ends with the sender of `ended`.
+fn opener(
+    shared: &Arc<Shared>,
+    links: &[Arc<Link>],
+    workers: &[Worker],
+    ended: oneshot::Receiver<()>,
+) -> Result<thread::JoinHandle<()>, LoadError> {
+    let start = |e: std::io::Error| LoadError::Start(e.to_string());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
+    let gate = Arc::new(Semaphore::new(OPENING_AT_ONCE));
+    for (index, link) in links.iter().enumerate() {
+        let worker = &workers[index % workers.len()];
+        let conn = Conn::new(shared, &worker.tally, link, &worker.desk, index);
+        let delay = shared.plan.ramp.mul_f64(index as f64 / links.len() as f64);
+        runtime.spawn(conn.live(delay, Arc::clone(&gate)));
     }
+    let body = move || {
+        // The sender is dropped at the end: that is the sign.
+        let _ = runtime.block_on(ended);
+    };
+    thread::Builder::new().name("load-open".into()).spawn(body).map_err(start)
 }
 
 /// Opens, sends, waits for the rest.
@@ -202,7 +186,7 @@ fn conduct(
     let begin = shared.now();
     shared.measure_from(begin + plan.warmup.as_micros() as u64);
     shared.send(true);
-    let (own, hub) = (process::own_cpu(), progress.watch.cpu());
+    let (own, hub) = (process::own(), progress.watch.usage());
     progress.begin(tallies);
     let sent_from = Instant::now();
     let thread = {
@@ -225,13 +209,15 @@ fn conduct(
     }
     let sending = sent_from.elapsed();
     shared.send(false);
+    let own_sending = process::own_cpu().saturating_sub(own.cpu);
     drain(plan, links, tallies, pacing, progress);
     progress.end(tallies, pacing);
     Ok(Phases {
         opening,
         sending,
-        own_cpu: process::own_cpu().saturating_sub(own),
-        hub_cpu: progress.watch.cpu().zip(hub).map(|(now, then)| now.saturating_sub(then)),
+        own_sending,
+        own: process::own().since(own),
+        hubs: progress.watch.usage().zip(hub).map(|(now, then)| now.since(then)),
         interrupted: cut,
     })
 }

@@ -9,7 +9,7 @@ use super::{
     audit::{Joined, Member},
     frames,
     link::Link,
-    marker::{self, Found},
+    marker::Found,
     options::Plan,
     shared::Shared,
     tally::{Tally, count, note},
@@ -32,8 +32,6 @@ pub struct Session {
     pub wire: Wire,
     /// Index of the connection.
     pub index: usize,
-    /// How often it left by itself.
-    pub leaves: u32,
     /// The rooms, and the index of the audit's member for each; none for a slow reader.
     rooms: Vec<(u32, Option<usize>)>,
     /// Rooms that are still to be joined.
@@ -57,9 +55,8 @@ impl Session {
             (room, member)
         });
         Self {
-            wire: if plan.speaks_socketio(index) { Wire::SocketIo } else { Wire::Json },
+            wire: plan.wire_of(index),
             index,
-            leaves: 0,
             rooms: rooms.collect(),
             missing: usize::MAX,
             resumes: false,
@@ -192,7 +189,7 @@ impl Session {
         };
         let Some(member) = *member else { return };
         // A message read back through JSON has its members in another order.
-        let Some(offset) = marker::offset(rest).or_else(|| marker::offset(body)) else {
+        let Some(offset) = shared.reader.offset(rest).or_else(|| shared.reader.offset(body)) else {
             tally.audit.damaged(self.index, "got a message without an offset");
             return;
         };
@@ -232,7 +229,7 @@ impl Session {
         if shared.measures(waiting.due) {
             note(&mut tally.ack, now.saturating_sub(waiting.due));
         }
-        if let Some(offset) = marker::offset(body) {
+        if let Some(offset) = shared.reader.offset(body) {
             let sender = self.index as u32;
             tally.audit.acks.push((waiting.room, sender, waiting.number, offset));
         }

@@ -64,16 +64,22 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "own         {:.2} us CPU per delivery, busiest thread {:.0} %, send lag {}",
+            "own         {:.2} us CPU per delivery ({:.2} outside of the kernel), {:.0} % of {} cores, \
+             busiest thread {:.0} %, send lag {}",
             self.own.cpu_us_per_delivery,
+            self.own.user_us_per_delivery,
+            self.own.cpu_percent,
+            self.own.cores,
             self.own.busiest_thread * 100.0,
             self.own.send_lag,
         )?;
         if let Some(hubs) = &self.hubs {
             write!(
                 f,
-                "\nhub         {:.2} us CPU per delivery, {:.2} KiB per connection, peak {:.1} MiB",
+                "\nhub         {:.2} us CPU per delivery ({:.2} outside of the kernel), {:.2} KiB per \
+                 connection, peak {:.1} MiB",
                 hubs.cpu_us_per_delivery,
+                hubs.user_us_per_delivery,
                 hubs.resident_per_connection / 1024.0,
                 hubs.resident_peak as f64 / 1048576.0,
             )?;

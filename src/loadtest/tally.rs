@@ -10,8 +10,6 @@ use super::audit::Audit;
 const LONGEST: u64 = 600_000_000;
 /// Different reasons kept apart; further ones are counted as `other`.
 const MAX_REASONS: usize = 64;
-/// Bytes read at once.
-const READ_BYTES: usize = 64 * 1024;
 
 /// A histogram of microseconds from 1 to ten minutes, three digits exact, about 200 KiB.
 #[must_use]
@@ -60,8 +58,6 @@ pub fn count(map: &mut BTreeMap<String, u64>, reason: &str) {
 /// See the module.
 #[derive(Debug)]
 pub struct Tally {
-    /// The one read buffer of the thread.
-    pub scratch: Vec<u8>,
     /// The audit.
     pub audit: Audit,
     /// What is counted.
@@ -76,7 +72,7 @@ pub struct Tally {
     pub cycle: Histogram<u64>,
     /// How late this thread itself was, while messages were due.
     pub lag: Histogram<u64>,
-    /// CPU time of the thread.
+    /// CPU time of the thread while messages were due.
     pub cpu: Duration,
 }
 
@@ -85,7 +81,6 @@ impl Tally {
     #[must_use]
     pub fn new(rooms: usize) -> Self {
         Self {
-            scratch: vec![0; READ_BYTES],
             audit: Audit::new(rooms),
             counts: Counts::default(),
             latency: histogram(),

@@ -99,6 +99,31 @@ fn a_sound_hub_passes_on_both_wires() {
 }
 
 #[test]
+fn several_nodes_share_the_connections_and_the_progress_is_told() {
+    let _alone = alone();
+    let redis = RedisServer::start(&[]);
+    let url = redis.url();
+    let nodes =
+        ["a", "b"].map(|id| hub(&[("HUBBUB__CLUSTER__REDIS_URL", &url), ("HUBBUB__NODE__ID", id)]));
+    let arguments = format!(
+        "--url http://{} -n 40 --rooms 4 --rate 50 --duration 4s --wire both \
+         --source 127.0.0.2-127.0.0.3",
+        nodes[1].address
+    );
+    let run = Load::start(nodes[0].address, &arguments);
+    for node in &nodes {
+        node.metric_until("hubbub_connections", &[], |n| n == 20.0);
+    }
+    let (code, report, printed) = run.end();
+    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(report["delivered"], report["due"].as_u64().unwrap() * 10, "{printed}");
+    assert_eq!(report["settings"]["urls"].as_array().unwrap().len(), 2);
+    // A line a second while messages were due.
+    let lines = printed.lines().filter(|l| l.contains(" conns 40 ") && l.contains("delivered"));
+    assert!(lines.count() >= 2, "{printed}");
+}
+
+#[test]
 fn churn_and_slow_readers_are_no_loss() {
     let _alone = alone();
     let hub = hub(&[
@@ -205,6 +230,36 @@ fn an_interrupt_gives_the_result_so_far() {
     assert!(began.elapsed() < Duration::from_secs(20));
     assert_eq!(report["interrupted"], true);
     assert!(report["due"].as_u64().unwrap() < 2000, "{printed}");
+}
+
+#[test]
+fn it_says_when_it_was_itself_the_limit() {
+    let _alone = alone();
+    let hub = hub(&[]);
+    let run = Load::start(hub.address, "-n 20 --rate 200 --duration 3s");
+    hub.metric_until("hubbub_publishes_total", &[], |n| n > 50.0);
+    // Half a second in which the load test does nothing: a sixth of the messages is late.
+    let signal = |name: &str| {
+        let command = format!("kill -{name} {}", run.child.id());
+        assert!(
+            std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success()
+        );
+    };
+    signal("STOP");
+    std::thread::sleep(Duration::from_millis(500));
+    signal("CONT");
+    let (code, report, printed) = run.end();
+    assert_eq!(code, Some(0), "late is not lost: {printed}");
+    let own = &report["own"];
+    let limits = own["limits"].to_string();
+    assert!(limits.contains("sent late"), "{limits}");
+    assert!(printed.contains("the load generator was itself the limit"), "{printed}");
+    assert!(printed.contains("outside of the kernel"), "its own share is told: {printed}");
+    // What was late counts from when it was due.
+    assert!(report["latency"]["max"].as_u64().unwrap() > 300_000, "{printed}");
+    for name in ["cpu_us_per_delivery", "cpu_percent", "busiest_thread"] {
+        assert!(own[name].as_f64().unwrap() > 0.0, "{name}: {own}");
+    }
 }
 
 #[test]
