@@ -8,6 +8,7 @@ mod support;
 mod crowd;
 mod loadtest;
 mod proxy;
+mod returning;
 mod slow;
 
 /// One at a time, also inside this binary.

@@ -14,8 +14,6 @@ use crate::frame::{Frame, MAX_PIECES};
 
 /// Most slices handed to one system call.
 const MAX_SLICES: usize = 64;
-/// A queue that is empty keeps at most this many places.
-const KEEP_CAPACITY: usize = 1;
 /// How far back a newer volatile frame looks for the one it replaces.
 const CONFLATE_SCAN: usize = 256;
 
@@ -203,7 +201,7 @@ impl Queue {
 
     /// Gives memory back.
     pub(super) fn relax(&mut self) {
-        if self.items.is_empty() && self.items.capacity() > KEEP_CAPACITY {
+        if self.items.is_empty() && self.items.capacity() > 0 {
             self.items = VecDeque::new();
         }
     }

@@ -2,15 +2,21 @@
 //! fed by the transport's bytes, reads frames for whoever handles them. What goes
 //! out never passes the context: see docs/decisions/0002.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, StreamHandler, WrapFuture};
+use actix_codec::Decoder as _;
 use actix_http::{
     error::PayloadError,
-    ws::{Codec, Item},
+    ws::{Codec, Frame as Received, Item},
 };
 use actix_web_actors::ws::{self, Message, ProtocolError, WebsocketContext};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use futures_util::{Stream, StreamExt};
 use hubbub_protocol::close::CloseCode;
@@ -53,25 +59,84 @@ pub(super) trait FrameHandler: Unpin + 'static {
 struct Reader<H> {
     handler: H,
     fragments: Fragments,
-    /// A message that is larger than most, until the next frame: so the stream takes new
-    /// memory for that, and what the larger one needed does not stay for good.
-    held: Option<Box<Bytes>>,
+    /// The context's own stream has ended.
+    begun: bool,
 }
 
-/// Messages of more bytes are held.
-const HELD: usize = 128;
+/// Frames out of pieces of bytes. The context's own stream keeps the memory of the last frame
+/// for as long as the connection is idle; this one, which stands in its place, gives it back.
+struct Decoding<S> {
+    pieces: S,
+    codec: Codec,
+    buffer: BytesMut,
+    ended: bool,
+}
+
+impl<S> Stream for Decoding<S>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    type Item = Result<Message, ProtocolError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        while !this.ended {
+            match this.pieces.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(piece))) if this.buffer.is_empty() => {
+                    // Most pieces are nobody else's, and taken as they are.
+                    this.buffer = piece.try_into_mut().unwrap_or_else(|piece| (&*piece).into());
+                }
+                Poll::Ready(Some(Ok(piece))) => this.buffer.extend_from_slice(&piece),
+                Poll::Ready(Some(Err(e))) => {
+                    let e = std::io::Error::other(e.to_string());
+                    return Poll::Ready(Some(Err(ProtocolError::Io(e))));
+                }
+                Poll::Ready(None) => this.ended = true,
+                Poll::Pending => break,
+            }
+        }
+        let decoded = this.codec.decode(&mut this.buffer);
+        if this.buffer.is_empty() {
+            this.buffer = BytesMut::new();
+        }
+        match decoded {
+            Ok(Some(frame)) => Poll::Ready(Some(message(frame))),
+            Ok(None) if this.ended => Poll::Ready(None),
+            Ok(None) => Poll::Pending,
+            Err(e) => Poll::Ready(Some(Err(e))),
+        }
+    }
+}
+
+/// A frame as the context names it.
+fn message(frame: Received) -> Result<Message, ProtocolError> {
+    Ok(match frame {
+        Received::Text(text) => {
+            let text = ByteString::try_from(text).map_err(std::io::Error::other);
+            Message::Text(text.map_err(ProtocolError::Io)?)
+        }
+        Received::Binary(data) => Message::Binary(data),
+        Received::Ping(payload) => Message::Ping(payload),
+        Received::Pong(payload) => Message::Pong(payload),
+        Received::Close(reason) => Message::Close(reason),
+        Received::Continuation(item) => Message::Continuation(item),
+    })
+}
 
 /// Starts an actor that reads the client's bytes from a stream. The future it
 /// gives must be polled by the connection's driver; it ends when the actor does.
 pub(super) fn start<H: FrameHandler>(
     handler: H,
-    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 ) -> impl Future<Output = ()> {
     let max = handler.max_message();
     // The transport has looked at every header before; this is only a backstop.
     let codec = Codec::new().max_size(max);
-    let reader = Reader { handler, fragments: Fragments::new(max), held: None };
-    let out = WebsocketContext::with_codec(reader, bytes, codec);
+    let frames = Decoding { pieces: bytes, codec, buffer: BytesMut::new(), ended: false };
+    let out = WebsocketContext::with_factory(futures_util::stream::empty(), move |ctx| {
+        Reader::add_stream(frames, ctx);
+        Reader { handler, fragments: Fragments::new(max), begun: false }
+    });
     out.for_each(|_| std::future::ready(()))
 }
 
@@ -116,11 +181,6 @@ impl<H: FrameHandler> Reader<H> {
 
     fn message(&mut self, message: Message, ctx: &mut WebsocketContext<Self>) {
         self.handler.sign_of_life();
-        self.held = match &message {
-            Message::Text(text) if text.len() > HELD => Some(Box::new(text.as_bytes().clone())),
-            Message::Binary(data) if data.len() > HELD => Some(Box::new(data.clone())),
-            _ => None,
-        };
         let outbound = &self.handler.connection().outbound;
         let joined = match message {
             Message::Text(text) => return self.whole(Whole::Text(text), ctx),
@@ -178,6 +238,10 @@ impl<H: FrameHandler> StreamHandler<Result<ws::Message, ProtocolError>> for Read
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
+        if !std::mem::replace(&mut self.begun, true) {
+            // The context's own stream, which there is nothing in.
+            return;
+        }
         if let Some(code) = self.handler.connection().violation() {
             self.handler.connection().close(code);
         }

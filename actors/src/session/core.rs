@@ -177,7 +177,7 @@ impl SessionCore {
             self.id,
             &identity,
             self.format,
-            self.worker.index,
+            u16::try_from(self.worker.index).unwrap_or(u16::MAX),
             self.connection.clone(),
             self.shared.clone(),
             keeping,

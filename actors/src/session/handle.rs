@@ -98,8 +98,9 @@ pub struct Connection {
     pub opened_at: u64,
     last_seen: AtomicU64,
     ping_sent: AtomicU64,
-    auth_deadline: AtomicU64,
-    expires_at: AtomicU64,
+    /// When its token ends; while it must authenticate, until when.
+    deadline: AtomicU64,
+    is_authenticated: AtomicBool,
     warned: AtomicBool,
     violation: Mutex<Option<CloseCode>>,
     watches: AtomicU32,
@@ -122,8 +123,8 @@ impl Connection {
             opened_at: now,
             last_seen: now.into(),
             ping_sent: 0.into(),
-            auth_deadline: auth_deadline.into(),
-            expires_at: u64::MAX.into(),
+            deadline: auth_deadline.into(),
+            is_authenticated: false.into(),
             warned: false.into(),
             violation: Mutex::default(),
             watches: 0.into(),
@@ -161,14 +162,16 @@ impl Connection {
 
     /// A token that ends at `expires_at` was accepted.
     pub fn authenticated(&self, expires_at: Option<u64>) {
-        self.auth_deadline.store(u64::MAX, Ordering::Relaxed);
-        self.expires_at.store(expires_at.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.deadline.store(expires_at.unwrap_or(u64::MAX), Ordering::Relaxed);
+        // Behind it: the one deadline must not be taken for the other.
+        self.is_authenticated.store(true, Ordering::Release);
         self.warned.store(false, Ordering::Relaxed);
     }
 
     /// It has until `deadline` to authenticate again; look at it anew.
     pub fn must_authenticate(&self, deadline: u64) {
-        self.auth_deadline.store(deadline, Ordering::Relaxed);
+        self.is_authenticated.store(false, Ordering::Relaxed);
+        self.deadline.store(deadline, Ordering::Release);
     }
 
     /// The times of its heartbeat.
@@ -211,11 +214,13 @@ impl Connection {
     /// A look at the times, for [`heartbeat::judge`](super::heartbeat::judge).
     pub fn vitals(&self) -> super::heartbeat::Vitals {
         let read = |v: &AtomicU64| v.load(Ordering::Relaxed);
+        let is_authenticated = self.is_authenticated.load(Ordering::Acquire);
+        let deadline = |holds: bool| if holds { read(&self.deadline) } else { u64::MAX };
         super::heartbeat::Vitals {
             last_seen: read(&self.last_seen),
             ping_sent: Some(read(&self.ping_sent)).filter(|&t| t > 0),
-            auth_deadline: read(&self.auth_deadline),
-            expires_at: read(&self.expires_at),
+            auth_deadline: deadline(!is_authenticated),
+            expires_at: deadline(is_authenticated),
             warned: self.warned.load(Ordering::Relaxed),
         }
     }
@@ -242,7 +247,7 @@ pub struct SessionHandle {
     /// The format it speaks.
     pub format: FormatId,
     /// The worker that owns its socket.
-    pub worker: usize,
+    pub worker: u16,
     /// Its transport.
     pub connection: Arc<Connection>,
     /// What everybody on the node shares.
@@ -271,7 +276,7 @@ impl SessionHandle {
         id: SessionId,
         identity: &Identity,
         format: FormatId,
-        worker: usize,
+        worker: u16,
         connection: Arc<Connection>,
         shared: Arc<Shared>,
         keeping: Option<Keeping>,

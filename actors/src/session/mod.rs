@@ -93,7 +93,7 @@ impl Session {
 /// does.
 pub fn start(
     session: Session,
-    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 ) -> impl Future<Output = ()> {
     context::start(session, bytes)
 }

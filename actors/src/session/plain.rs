@@ -39,7 +39,7 @@ impl Plain {
 /// Starts it; as [`session::start`](super::start).
 pub fn start(
     plain: Plain,
-    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 ) -> impl Future<Output = ()> {
     context::start(plain, bytes)
 }

@@ -127,7 +127,7 @@ impl Engine {
                 socketio::write_connected(out, &namespace, &core.id.to_string(), pid.as_deref());
             }));
             core.watch();
-            self.seat(namespace, core);
+            self.seat(&namespace, core);
             return Ok(None);
         };
         match Ticket::read(data).filter(|_| shared.sessions.is_some()) {
@@ -156,7 +156,7 @@ impl Engine {
                 self.connection.authenticated(None);
                 socket.joined();
                 self.joined.reserve_exact(1);
-                self.joined.push(Joined { namespace, member: Member::App(socket) });
+                self.joined.push(Joined::new(&namespace, Member::App(socket)));
             }
             Err(ConnectRefused { message, data }) => self.push_packet(engine_frame(|out| {
                 let data = data.as_ref().map(RawJson::get);

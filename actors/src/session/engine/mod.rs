@@ -34,7 +34,7 @@ use hubbub_protocol::{
     wire::{
         FormatId,
         engineio::{self, Handshake, Transport},
-        socketio::{self, Body, Parser, Reassembler, msgpack},
+        socketio::{self, Body, MAIN_NAMESPACE, Parser, Reassembler, msgpack},
     },
 };
 
@@ -128,8 +128,20 @@ struct Control {
 }
 
 struct Joined {
-    namespace: ByteString,
+    /// Its name; none for the main one, in which most are.
+    namespace: Option<Box<str>>,
     member: Member,
+}
+
+impl Joined {
+    fn new(namespace: &str, member: Member) -> Self {
+        let namespace = (namespace != MAIN_NAMESPACE).then(|| namespace.into());
+        Self { namespace, member }
+    }
+
+    fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(MAIN_NAMESPACE)
+    }
 }
 
 /// Who answers in a namespace.
@@ -295,7 +307,7 @@ impl Engine {
     }
 
     fn socket_packet(&mut self, packet: socketio::Packet, bytes: usize) -> Option<Wait> {
-        let at = self.joined.iter().position(|j| j.namespace == packet.namespace);
+        let at = self.joined.iter().position(|j| j.namespace() == &*packet.namespace);
         match (packet.body, at) {
             (Body::Event { name, args, id, attachments }, Some(at)) => {
                 self.event(at, SocketEvent { name, args, id, attachments }, bytes)
@@ -425,7 +437,7 @@ impl Engine {
 pub fn start(
     mut engine: Engine,
     hello: bool,
-    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+    bytes: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 ) -> impl Future<Output = ()> {
     engine.registration.on_websocket();
     if hello {

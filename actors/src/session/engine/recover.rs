@@ -183,16 +183,16 @@ impl Engine {
                 socketio::write_connected(out, &namespace, &core.id.to_string(), pid.as_deref());
             }));
         })?;
-        self.seat(namespace, core);
+        self.seat(&namespace, core);
         Ok(wait)
     }
 
     /// The connection has joined a namespace.
-    pub(super) fn seat(&mut self, namespace: ByteString, core: SessionCore) {
+    pub(super) fn seat(&mut self, namespace: &str, core: SessionCore) {
         self.connection.authenticated(None);
         // Most connections join one, and each place is large.
         self.joined.reserve_exact(1);
-        self.joined.push(Joined { namespace, member: Member::Session(core) });
+        self.joined.push(Joined::new(namespace, Member::Session(core)));
     }
 
     /// Answers a CONNECT that is refused, in the vocabulary's own words if it has some;
