@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn joined_frames_are_their_bytes_in_a_row() {
         let frames = [b"one".to_vec(), vec![b'x'; 200], b"3".to_vec()].map(|p| Frame::text(&p));
-        let open = Frame::open_text(b"[\"\"]", 2).with_tail("t");
+        let open = Frame::open(b"[\"\"]", 2).with_tail("t");
         let all = [&frames[..], &[open]].concat();
         let joined = Frame::joined(&all).unwrap();
         assert_eq!(joined.events(), 4);
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_frame_takes_little_memory() {
-        assert_eq!(size_of::<Encoded>(), size_of::<Bytes>() + 16);
+        assert_eq!(size_of::<Encoded>(), size_of::<Bytes>() + 40);
     }
 
     #[test]

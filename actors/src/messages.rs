@@ -181,7 +181,7 @@ impl Message for PresenceUpdate {
 #[derive(Clone, Debug, Default)]
 pub struct MembersPage {
     /// Sorted by user id.
-    pub members: Vec<Member>,
+    pub members: Arc<[Member]>,
     /// How many users are members in all.
     pub count: usize,
     /// Whether more follow.

@@ -68,7 +68,7 @@ fn without_port(host: &str) -> &str {
 /// The answer to a handshake that is accepted (RFC 6455, section 4.2.2) as the first that
 /// waits for the client, so that it leaves in one write with what the session says first.
 pub fn answer(headers: &HeaderMap) -> Frame {
-    let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
+    let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\n".to_vec();
     for (name, value) in headers {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             bytes.extend_from_slice(part);
@@ -174,6 +174,26 @@ mod tests {
         assert!(!allowed("http://a.example", "a.example", &["http://b.example"]));
         assert!(allowed("null", "a.example", &["*"]));
         assert!(origin_allowed(&head("127.0.0.1", &[]), &[]));
+    }
+
+    #[test]
+    fn the_answer_has_what_clients_look_for() {
+        let mut request = RequestHead::default();
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key);
+        let response = actix_http::ws::handshake_response(&request).message_body(()).unwrap();
+        let answer = answer(response.headers()).pieces().concat();
+        let text = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+        let lines: Vec<_> = text.split("\r\n").collect();
+        assert_eq!(lines[0], "http/1.1 101 switching protocols");
+        assert!(text.ends_with("\r\n\r\n"));
+        for line in [
+            "connection: upgrade",
+            "upgrade: websocket",
+            "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=",
+        ] {
+            assert_eq!(lines.iter().filter(|l| **l == line).count(), 1, "{text}");
+        }
     }
 
     #[test]

@@ -77,7 +77,9 @@ fn the_page_on_metrics_is_complete_and_true() {
     let url = redis.url();
     let used = |settings: &[(&str, &str)]| {
         let hub = Hub::start(settings);
-        hub.member("ann", "r").say("r", "hello");
+        let mut ann = hub.member("ann", "r");
+        ann.say("r", "hello");
+        ann.hears("hello");
         served(&hub.metrics().0)
     };
     let alone = used(&[]);

@@ -184,8 +184,8 @@ fn many_who_come_back_at_once_do_not_hold_up_the_others() {
     for _ in 0..3 {
         let (before, during) = run(returning, missed);
         eprintln!("p99 of {OTHERS} others: {before} us before, {during} us meanwhile");
-        // A debug build does nothing else for a few milliseconds at a time.
-        let slack = if cfg!(debug_assertions) { 4000 } else { 0 };
+        // In a debug build a page takes milliseconds, in which its worker does nothing else.
+        let slack = if cfg!(debug_assertions) { 10_000 } else { 0 };
         if during <= before * 3 / 2 + slack {
             return;
         }

@@ -25,9 +25,11 @@ use super::{
 /// Takes the rate limit off, for tests that send fast.
 pub const UNLIMITED: (&str, &str) = ("HUBBUB__LIMITS__MESSAGES_PER_SECOND", "0");
 
-/// The command line, without the caller's own settings.
+/// The command line, without the caller's own settings. `HUBBUB_BIN` names another binary than
+/// the one that was built with the tests: a release build, to measure.
 pub fn hubbub() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hubbub"));
+    let built = env!("CARGO_BIN_EXE_hubbub");
+    let mut command = Command::new(std::env::var_os("HUBBUB_BIN").unwrap_or(built.into()));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HUBBUB__") {
             command.env_remove(name);

@@ -103,7 +103,7 @@ mod tests {
         assert!(Frame::close_answer(Some(1000)).compressed(0, 15).is_none());
         let many = Frame::with_attachments(payload, &[Bytes::from_static(&[0; 1000])]);
         assert!(many.compressed(0, 15).is_none());
-        let open = Frame::open_text(payload, 2);
+        let open = Frame::open(payload, 2);
         assert!(open.with_tail("tail").compressed(0, 15).is_none());
         // Without a tail it is as any other.
         assert_eq!(inflated(open.compressed(0, 15).unwrap()), payload);

@@ -42,6 +42,9 @@ pub struct PresenceTracker {
     typing: TypingTable,
     /// What the backend is told; none if it is told nothing.
     told: Option<hooks::Told>,
+    /// The first members of rooms so large that nobody is told who comes and goes, as they were
+    /// listed since the last tick: who joins one need not know to the millisecond.
+    listed: HashMap<RoomName, MembersPage>,
 }
 
 impl PresenceTracker {
@@ -53,7 +56,7 @@ impl PresenceTracker {
             table.note_changes();
         }
         let typing = TypingTable::new(shared.settings.typing_timeout_ms);
-        Self { shared, sessions: HashMap::new(), table, typing, told }
+        Self { shared, sessions: HashMap::new(), table, typing, told, listed: HashMap::new() }
     }
 
     fn update(&mut self, update: PresenceUpdate) {
@@ -93,7 +96,7 @@ impl PresenceTracker {
                 // It is told by its room server, once it hears the room.
                 joining = Some(session.id);
                 // The session may be gone by now; nobody waits for the answer then.
-                let _ = answer.send(self.members(&room, None, MAX_MEMBERS_PAGE));
+                let _ = answer.send(self.first_members(&room));
                 effects
             }
             PresenceUpdate::MemberLeft(session, room) => {
@@ -213,13 +216,28 @@ impl PresenceTracker {
         self.shared.relay_all(&broadcast);
     }
 
+    /// The first page of a room's members, for who joins it.
+    fn first_members(&mut self, room: &RoomName) -> MembersPage {
+        let count = self.table.member_count(room);
+        if count <= self.shared.settings.presence.announce_max_members {
+            return self.members(room, None, MAX_MEMBERS_PAGE);
+        }
+        if let Some(page) = self.listed.get(room) {
+            return MembersPage { count, ..page.clone() };
+        }
+        let page = self.members(room, None, MAX_MEMBERS_PAGE);
+        self.listed.insert(room.clone(), page.clone());
+        page
+    }
+
     fn members(&self, room: &RoomName, after: Option<&UserId>, limit: usize) -> MembersPage {
         let now = self.shared.clock.now();
         let (members, count, has_more) = self.table.members(room, after, limit, now);
-        MembersPage { members, count, has_more }
+        MembersPage { members: members.into(), count, has_more }
     }
 
     fn tick(&mut self) {
+        self.listed.clear();
         let now = self.shared.clock.now();
         for stopped in self.typing.expire(now) {
             self.tell_typing(stopped, None);

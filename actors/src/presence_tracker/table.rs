@@ -396,6 +396,11 @@ impl PresenceTable {
         })
     }
 
+    /// How many users are in a room.
+    pub fn member_count(&self, room: &RoomName) -> usize {
+        self.rooms.get(room).map_or(0, BTreeSet::len)
+    }
+
     /// A page of a room's members sorted by user id, and how many there are.
     pub fn members(
         &self,

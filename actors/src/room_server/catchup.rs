@@ -33,6 +33,10 @@ use crate::{
     shared::Shared,
 };
 
+/// Messages read at a time for a member that has more to catch up on: so few that others do not
+/// notice how long it takes to hand them out.
+const CATCH_UP_PAGE: usize = 64;
+
 /// One membership on its way to hearing the room.
 pub(super) struct Seat {
     pub session: Arc<SessionHandle>,
@@ -253,7 +257,7 @@ impl RoomServer {
         seat.session.tell_at(&Event::Joined(Joined {
             room: seat.room.clone(),
             position,
-            members: page.members.into(),
+            members: page.members,
             member_count: page.count,
             recovered,
             messages: messages.clone(),
@@ -337,7 +341,7 @@ impl RoomServer {
             // in a busy room.
             let place = if round == 0 { Some(pages.place().await) } else { None };
             let range = Range::After(have.offset);
-            let page = history.read(&asked, range, MAX_PAGE).await;
+            let page = history.read(&asked, range, CATCH_UP_PAGE).await;
             (page.map(|page| page.fit(range, max_bytes)), place)
         };
         ctx.spawn(page.into_actor(self).map(move |(page, place), act, ctx| {
@@ -457,7 +461,7 @@ impl RoomServer {
         let joined = Event::Joined(Joined {
             room: room.clone(),
             position: page.head,
-            members: members.members.into(),
+            members: members.members,
             member_count: members.count,
             recovered: false,
             messages: page.records.clone(),

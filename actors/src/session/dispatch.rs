@@ -425,7 +425,7 @@ impl SessionCore {
             let answer = match link.members.send(ask).await {
                 Ok(page) => Ok(Reply::Members {
                     room: q.room,
-                    members: page.members,
+                    members: page.members.to_vec(),
                     member_count: page.count,
                     has_more: page.has_more,
                 }),

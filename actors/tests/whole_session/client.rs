@@ -53,9 +53,9 @@ fn checked(
     bytes: mpsc::UnboundedReceiver<Bytes>,
     connection: Arc<Connection>,
     max: usize,
-) -> impl Stream<Item = Result<Bytes, PayloadError>> + 'static {
+) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static {
     let state = (bytes, FrameGuard::new(max as u64), connection, false);
-    stream::unfold(state, |(mut bytes, mut guard, connection, ended)| async move {
+    Box::pin(stream::unfold(state, |(mut bytes, mut guard, connection, ended)| async move {
         if ended {
             return None;
         }
@@ -70,7 +70,7 @@ fn checked(
             piece.truncate(guard.sound_bytes());
         }
         Some((Ok(piece), (bytes, guard, connection, bad.is_err())))
-    })
+    }))
 }
 
 /// Polls a session as its driver does, until it or its connection ends.

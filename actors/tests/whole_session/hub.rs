@@ -54,10 +54,13 @@ pub fn hub(limited: bool) -> (Hub, Worker) {
     let heartbeat = HeartbeatSettings { heartbeat_ms: 60_000, timeout_ms: 60_000 };
     let receipts = ReceiptStoreConfig { max_members: 3, max_rooms: 50, ttl_ms: 60_000 };
     let hub = Hub::start(Parts {
+        workers: 1,
         node: "n1".into(),
         clock: clock.clone(),
         metrics: Metrics::new(&Registry::new()).unwrap(),
         settings: Settings {
+            compression_min_bytes: None,
+            flush_interval_us: 0,
             messages_per_second: rate,
             burst,
             max_frame_bytes: MAX_FRAME,
@@ -77,6 +80,7 @@ pub fn hub(limited: bool) -> (Hub, Worker) {
             typing_timeout_ms: 5000,
             receipts: ReceiptSettings { vocabularies: vec!["*".into()], interval_ms: 10 },
             engine: EngineSettings {
+                parser: Default::default(),
                 heartbeat,
                 max_payload: 2 * MAX_FRAME,
                 connect_timeout_ms: 60_000,

@@ -237,7 +237,8 @@ impl Client {
     async fn expect(&mut self, kind: &str) -> Value {
         let found = eventually(|| {
             let taken = self.outbound.take(usize::MAX);
-            let events = taken.iter().map(|frame| serde_json::from_slice(&frame.payload()));
+            let texts = taken.iter().flat_map(|frame| frame.messages());
+            let events = texts.map(|(_, text)| serde_json::from_slice(&text));
             self.seen.extend(events.filter_map(Result::ok));
             let at = self.seen.iter().position(|event| event["type"] == kind)?;
             Some(self.seen.drain(..=at).next_back().unwrap())
