@@ -237,7 +237,11 @@ impl RoomServer {
             return seat.session.reply(reply, &Err(gone()));
         }
         let news = self.newcomers.listed(seat.session.id, &seat.room, &page);
+        let began = Instant::now();
         self.tell_joined(&seat, &start, page, reply);
+        if matches!(&start, Start::At { messages, .. } if !messages.is_empty()) {
+            self.pages.pay(began.elapsed());
+        }
         for event in news {
             let mut tally = Tally::default();
             tally.push(&mut self.shared.renderer(&event), &seat.session, None);

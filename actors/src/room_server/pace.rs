@@ -49,6 +49,13 @@ impl Pages {
         Rc::new(Self { places, pace: Cell::default(), began: Instant::now() })
     }
 
+    /// A page was handed out by who has given its place back, which took so long.
+    pub(super) fn pay(&self, took: Duration) {
+        let mut pace = self.pace.get();
+        pace.spend(self.began.elapsed(), took);
+        self.pace.set(pace);
+    }
+
     /// Waits for the right to read one page and hand it out. First come, first served.
     pub(super) async fn place(self: Rc<Self>) -> PagePlace {
         // Nobody closes it.
@@ -72,9 +79,7 @@ pub(super) struct PagePlace {
 impl PagePlace {
     /// The page was handed out, which took so long.
     pub(super) fn pay(self, took: Duration) {
-        let mut pace = self.pages.pace.get();
-        pace.spend(self.pages.began.elapsed(), took);
-        self.pages.pace.set(pace);
+        self.pages.pay(took);
     }
 }
 
