@@ -89,6 +89,8 @@ fn run(returning: usize, missed: usize) -> (u64, u64) {
     let hub = Hub::start(&[
         UNLIMITED,
         ("HUBBUB__LIMITS__MAX_CONNECTIONS_PER_IP", "0"),
+        // A disk that holds a commit up would show as well.
+        ("HUBBUB__HISTORY__STORE", "memory"),
         ("HUBBUB__HISTORY__MAX_MESSAGES", &(missed + 10).to_string()),
         ("HUBBUB__PRESENCE__ANNOUNCE_MAX_MEMBERS", "1"),
         // The crowd answers no pings.
