@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const PAGES: usize = 2;
 /// What handing out a page takes is paid for with so many times that of waiting. It is a quarter
 /// of what a page costs; reading it from the store and writing it to the socket are the rest.
-const PRICE: u32 = 8;
+const PRICE: u32 = 12;
 /// Time that may be taken at once after a while without catching up.
 const BURST: Duration = Duration::from_millis(5);
 
@@ -90,7 +90,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn handing_out_has_an_eighth_of_the_time() {
+    fn handing_out_has_its_share_of_the_time() {
         let mut pace = Pace::default();
         let (mut now, mut worked) = (100 * MS, Duration::ZERO);
         while now < 1100 * MS {
