@@ -268,6 +268,21 @@ fn one_message_at_a_time() {
 }
 
 #[test]
+fn what_follows_a_close_is_not_part_of_a_compressed_message() {
+    let message = packed(b"never to be seen");
+    let begun = client(0x41, &message[..4]);
+    let close = client(0x88, &1000u16.to_be_bytes());
+    for behind in [client(0x80, &message[4..]), vec![0xCC; 7], client(0xC1, &message)] {
+        let stream = [&begun[..], &close, &behind].concat();
+        for chunk in 1..=stream.len() {
+            let (out, error, _) = take_in(&stream, chunk, 1000);
+            assert_eq!(error, None);
+            assert_eq!(out, [&close[..], &behind].concat(), "in pieces of {chunk}");
+        }
+    }
+}
+
+#[test]
 fn the_first_bit_is_for_first_frames_only() {
     let reserved = Some(IntakeError::Frame(FrameError::ReservedBits));
     let good = client(0xC1, &packed(b"hello"));

@@ -183,7 +183,7 @@ impl FrameGuard {
     }
 
     /// As [`inspect`](Self::inspect), up to where a compressed message begins or
-    /// has ended; gives how many bytes that are. All of them belong to a compressed
+    /// has ended, also by the close frame that comes in its midst; gives how many bytes that are. All of them belong to a compressed
     /// message and the control frames within it if
     /// [`enters_compressed`](Self::enters_compressed) held before, else none do.
     ///
@@ -269,7 +269,7 @@ impl FrameGuard {
                     }
                 }
                 chunk = &chunk[step..];
-                if self.compressed && self.skip == 0 && self.ends_message() {
+                if self.compressed && self.skip == 0 && (self.closing || self.ends_message()) {
                     self.compressed = false;
                     return Ok(whole - chunk.len());
                 }
