@@ -12,7 +12,7 @@ use std::{
     io::{self, IoSlice},
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     task::{Poll, Waker},
 };
@@ -94,8 +94,10 @@ pub struct Outbound {
     queue: Mutex<Queue>,
     driver: AtomicWaker,
     flush: Arc<FlushList>,
-    max_bytes: usize,
+    max_bytes: u32,
     when_full: WhenFull,
+    /// The client closed first: it says no more.
+    answered: AtomicBool,
     pings: AtomicU32,
     pongs: AtomicU32,
     reading: AtomicU32,
@@ -115,8 +117,9 @@ impl Outbound {
             queue: Mutex::default(),
             driver: AtomicWaker::new(),
             flush,
-            max_bytes,
+            max_bytes: u32::try_from(max_bytes).unwrap_or(u32::MAX),
             when_full,
+            answered: AtomicBool::new(false),
             pings: AtomicU32::new(0),
             pongs: AtomicU32::new(0),
             reading: AtomicU32::new(0),
@@ -135,10 +138,14 @@ impl Outbound {
         }
     }
 
+    fn max_bytes(&self) -> usize {
+        self.max_bytes as usize
+    }
+
     /// A frame weighs on memory beside its bytes, so that very small ones are
     /// bounded by their number.
     fn max_frames(&self) -> usize {
-        (self.max_bytes / MIN_FRAME_SHARE).max(MIN_FRAMES)
+        (self.max_bytes() / MIN_FRAME_SHARE).max(MIN_FRAMES)
     }
 
     /// Puts a frame at the end. Never blocks and never writes.
@@ -157,7 +164,7 @@ impl Outbound {
         {
             return Pushed::Conflated;
         }
-        if queue.bytes + frame.len() > self.max_bytes / 2
+        if queue.bytes + frame.len() > self.max_bytes() / 2
             && !queue.blocked
             && let Some(writer) = queue.writer.clone()
         {
@@ -174,11 +181,11 @@ impl Outbound {
         let crowded = |part: usize| queue.items.len() >= self.max_frames() / 4 * part;
         match class {
             // A quarter of the room is kept for what must not be lost.
-            Class::Volatile(_) if after > self.max_bytes / 4 * 3 || crowded(3) => {
+            Class::Volatile(_) if after > self.max_bytes() / 4 * 3 || crowded(3) => {
                 return Pushed::Dropped;
             }
-            _ if after <= self.max_bytes && !crowded(4) => {}
-            _ => match queue.make_room(self.when_full, self.max_bytes, frame.len()) {
+            _ if after <= self.max_bytes() && !crowded(4) => {}
+            _ => match queue.make_room(self.when_full, self.max_bytes(), frame.len()) {
                 Some(dropped) => outcome = Pushed::DroppedOldest(dropped),
                 None => {
                     drop(queue);
@@ -228,7 +235,7 @@ impl Outbound {
 
     /// Answers the client's close frame with the client's own code.
     pub fn answer_close(self: &Arc<Self>, code: Option<u16>) {
-        self.queue.lock().answered = true;
+        self.answered.store(true, Ordering::Relaxed);
         self.close_frame(CloseCode::Normal, Frame::close_answer(code), false);
     }
 
@@ -280,7 +287,7 @@ impl Outbound {
 
     /// Whether the client has closed, so that nothing more of it is to come.
     pub fn is_answered(&self) -> bool {
-        self.queue.lock().answered
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Bytes that wait.
@@ -307,7 +314,7 @@ impl Outbound {
     /// woken when less waits or the connection ends.
     pub fn poll_below(&self, quarters: usize, waker: &Waker) -> Poll<()> {
         let mut queue = self.queue.lock();
-        let enough = queue.bytes < self.max_bytes / 4 * quarters
+        let enough = queue.bytes < self.max_bytes() / 4 * quarters
             && queue.items.len() < self.max_frames() / 4 * quarters;
         if enough || queue.closing.is_some() || queue.failed {
             return Poll::Ready(());

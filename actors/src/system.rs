@@ -216,6 +216,7 @@ impl Hub {
         let mut room_servers = self.room_servers.write();
         room_servers.push(room_server.clone());
         let link = WorkerLink {
+            shared: self.shared.clone(),
             index: room_servers.len() - 1,
             room_server: room_server.recipient(),
             heart: heart.recipient(),

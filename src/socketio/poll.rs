@@ -25,9 +25,8 @@ pub(super) fn open(transport: &Rc<Transport>, request: &HttpRequest) -> HttpResp
         Ok(place) => place,
         Err((status, error)) => return answer::hub_error(status, &error),
     };
-    let seat = Seat::take(transport.hub.shared(), Kind::Polling, Box::new(place));
+    let seat = Seat::take(transport.hub.shared(), Kind::Polling, place);
     let start = EngineStart {
-        shared: transport.hub.shared().clone(),
         worker: transport.worker.link.clone(),
         outbound: transport.queue(),
         peer: ip,

@@ -150,7 +150,7 @@ impl Transport {
         let watch = Watch { connection: connection.clone(), format: JSON_FORMAT };
         self.worker.link.heart.do_send(watch);
         let max = shared.settings.max_frame_bytes;
-        let seat = Seat::take(&shared, engineio::Transport::WebSocket, Box::new(place));
+        let seat = Seat::take(&shared, engineio::Transport::WebSocket, place);
         let plain = Plain::new(shared, connection.clone(), max, make);
         let socket = parts.io.into_socket();
         let drive = Drive { socket, first, connection, max, compression, seat };

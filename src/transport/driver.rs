@@ -6,8 +6,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,7 +18,7 @@ use hubbub_actors::{
 use hubbub_protocol::close::CloseCode;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::socket::{Lane, Socket};
+use super::socket::Socket;
 
 /// How long a closed connection waits for the client's side of the close.
 const LINGER: Duration = Duration::from_secs(1);
@@ -39,7 +38,7 @@ pub type Actor = Pin<Box<dyn Future<Output = ()>>>;
 /// would hold more for as long as the connection is idle, and the runtime rounds
 /// its tasks up to 128 bytes.
 pub struct Driver<S> {
-    lane: Rc<Lane<S>>,
+    socket: S,
     outbound: Arc<Outbound>,
     /// The session; once that has ended and all is written, the lingering.
     work: Option<Actor>,
@@ -77,7 +76,7 @@ impl<S: Socket> Driver<S> {
     /// The driver of a connection whose bytes `session` reads; `name` gives the reason
     /// that is counted for a reason.
     pub(super) fn new(
-        lane: Rc<Lane<S>>,
+        socket: S,
         outbound: Arc<Outbound>,
         session: Actor,
         seat: Seat,
@@ -85,7 +84,7 @@ impl<S: Socket> Driver<S> {
         stall_timeout_ms: u32,
     ) -> Self {
         Self {
-            lane,
+            socket,
             outbound,
             work: Some(session),
             trouble: None,
@@ -100,7 +99,7 @@ impl<S: Socket> Driver<S> {
     /// it is to be ended in peace.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reason>> {
         self.outbound.register_driver(cx.waker());
-        self.lane.turn.set(true);
+        self.socket.turn().store(true, Ordering::Relaxed);
         if let Some(actor) = &mut self.work {
             match catch_unwind(AssertUnwindSafe(|| actor.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => {}
@@ -120,9 +119,8 @@ impl<S: Socket> Driver<S> {
             let closing = Some(Instant::now());
             self.trouble = Some(Box::new(Trouble { closing, ..Trouble::default() }));
         }
-        let drained = if self.outbound.needs_driver() || self.lane.socket.writer().is_none() || ends
-        {
-            self.lane.socket.drain(cx, &self.outbound)
+        let drained = if self.outbound.needs_driver() || self.socket.writer().is_none() || ends {
+            self.socket.drain(cx, &self.outbound)
         } else if self.work.is_none() {
             Drained::Empty
         } else {
@@ -178,12 +176,12 @@ impl<S: Socket> Future for Driver<S> {
             }
             // The session goes first.
             self.work = None;
-            if self.outbound.is_answered() && self.lane.is_quiet(cx) {
+            if self.outbound.is_answered() && self.socket.is_quiet(cx) {
                 // Both sides have said that they close (RFC 6455, section 7.1.1).
                 let reason = self.outbound.reason();
                 return self.end(reason);
             }
-            self.work = Some(Box::pin(linger(self.lane.clone())));
+            self.work = Some(Box::pin(linger(self.socket.clone())));
             self.lingers = true;
         }
         if let Some(lingering) = &mut self.work {
@@ -196,19 +194,19 @@ impl<S: Socket> Future for Driver<S> {
 
 /// Says that nothing more comes and waits a moment for the client's side, so
 /// that the last frames are not lost to a reset.
-async fn linger<S: Socket>(lane: Rc<Lane<S>>) {
+async fn linger<S: Socket>(socket: S) {
     let mut scratch = [0; 1024];
     let mut budget = 256;
     let mut shut = false;
     let end = std::future::poll_fn(|cx| {
         if !shut {
-            shut = std::task::ready!(lane.socket.poll_shutdown(cx)).is_ok();
+            shut = std::task::ready!(socket.poll_shutdown(cx)).is_ok();
             if !shut {
                 return Poll::Ready(());
             }
         }
         loop {
-            match std::task::ready!(lane.socket.poll_read(cx, &mut scratch)) {
+            match std::task::ready!(socket.poll_read(cx, &mut scratch)) {
                 Ok(n) if n > 0 && budget > 0 => budget -= 1,
                 _ => return Poll::Ready(()),
             }

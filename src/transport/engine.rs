@@ -10,7 +10,11 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use hubbub_actors::{
     outbound::Class,
-    session::engine::{self, Engine, EngineStart, Hello, registry::Entry, seat::Seat},
+    session::engine::{
+        self, Engine, EngineStart, Hello,
+        registry::Entry,
+        seat::{Place, Seat},
+    },
 };
 use hubbub_protocol::wire::{
     deflate::Agreed,
@@ -20,9 +24,7 @@ use hubbub_protocol::wire::{
 use super::{
     Drive, Transport, UpgradeFailed,
     adopt::Adopt,
-    handshake,
-    limits::Place,
-    refuse,
+    handshake, refuse,
     socket::{IntoSocket, Socket},
 };
 
@@ -108,7 +110,6 @@ impl Transport {
         match (purpose, place) {
             (Purpose::Open, Some(place)) => {
                 let start = EngineStart {
-                    shared: self.hub.shared().clone(),
                     worker: self.worker.link.clone(),
                     outbound,
                     peer: ip,
@@ -163,7 +164,7 @@ impl Transport {
     fn open_engine<S: Socket>(&self, socket: S, came: Came, start: EngineStart, place: Place) {
         let shared = self.hub.shared();
         let websocket = engineio::Transport::WebSocket;
-        let seat = Seat::take(shared, websocket, Box::new(place));
+        let seat = Seat::take(shared, websocket, place);
         let registration = shared.engines.add(self.worker.link.index, None);
         let engine = Engine::new(start, registration);
         self.drive_engine(socket, came, engine, seat, true);

@@ -5,8 +5,7 @@
 use std::{
     cell::RefCell,
     pin::Pin,
-    rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
 
@@ -22,7 +21,7 @@ use hubbub_protocol::{
     },
 };
 
-use super::socket::{Lane, Socket};
+use super::socket::Socket;
 
 /// Bytes read at a time. A client that has sent more waits for its next turn.
 const PIECE: usize = 32 * 1024;
@@ -39,7 +38,7 @@ pub(super) fn inflate(opcode: Opcode, data: Vec<u8>, max: usize) -> Result<Bytes
 
 /// The stream that a session reads.
 pub struct Inbound<S> {
-    pub(super) lane: Rc<Lane<S>>,
+    pub(super) socket: S,
     pub(super) intake: Intake,
     pub(super) connection: Arc<Connection>,
     pub(super) shared: Arc<Shared>,
@@ -61,7 +60,7 @@ impl<S: Socket> Inbound<S> {
             let saved = plain.saturating_sub(compressed) as u64;
             metrics.compression_saved.with_label_values(&["in"]).inc_by(saved);
             if bytes.len() > PIECE {
-                self.lane.turn.set(false);
+                self.socket.turn().store(false, Ordering::Relaxed);
             }
         }
         if let Some(e) = error {
@@ -85,7 +84,7 @@ impl<S: Socket> Stream for Inbound<S> {
         if this.ended {
             return Poll::Ready(None);
         }
-        if !this.lane.turn.get() {
+        if !this.socket.turn().load(Ordering::Relaxed) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -104,7 +103,7 @@ impl<S: Socket> Stream for Inbound<S> {
             return Poll::Ready(Some(Ok(this.inspect(rest))));
         }
         let read = SCRATCH.with_borrow_mut(|scratch| {
-            let n = std::task::ready!(this.lane.socket.poll_read(cx, scratch))?;
+            let n = std::task::ready!(this.socket.poll_read(cx, scratch))?;
             Poll::Ready(Ok::<_, std::io::Error>(Bytes::copy_from_slice(&scratch[..n])))
         });
         match std::task::ready!(read) {
@@ -114,7 +113,7 @@ impl<S: Socket> Stream for Inbound<S> {
             }
             Ok(piece) => {
                 if piece.len() == PIECE {
-                    this.lane.turn.set(false);
+                    this.socket.turn().store(false, Ordering::Relaxed);
                 }
                 Poll::Ready(Some(Ok(this.inspect(piece))))
             }

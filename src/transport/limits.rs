@@ -10,7 +10,10 @@ use std::{
     },
 };
 
-use hubbub_actors::cluster::ClusterPresence;
+use hubbub_actors::{
+    cluster::ClusterPresence,
+    session::engine::seat::{Place, Places},
+};
 use parking_lot::Mutex;
 
 /// Counts the open connections of a node. The map has an entry per address with
@@ -30,12 +33,6 @@ pub enum NoPlace {
     Node,
     /// The address has as many as it may.
     Address,
-}
-
-/// A connection's place; given back when dropped.
-pub struct Place {
-    limits: Arc<ConnectionLimits>,
-    ip: IpAddr,
 }
 
 impl ConnectionLimits {
@@ -67,7 +64,7 @@ impl ConnectionLimits {
         by_ip.insert(ip, count + 1);
         self.note(ip, count + 1);
         drop(by_ip);
-        Ok(Place { limits: self.clone(), ip })
+        Ok(Place { places: self.clone(), ip })
     }
 
     /// Tells the other nodes, in the order of the changes.
@@ -83,17 +80,17 @@ impl ConnectionLimits {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.limits.open.fetch_sub(1, Ordering::Relaxed);
-        let mut by_ip = self.limits.by_ip.lock();
-        if let Some(count) = by_ip.get_mut(&self.ip) {
+impl Places for ConnectionLimits {
+    fn give_back(&self, ip: IpAddr) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        let mut by_ip = self.by_ip.lock();
+        if let Some(count) = by_ip.get_mut(&ip) {
             *count -= 1;
             let left = *count;
             if left == 0 {
-                by_ip.remove(&self.ip);
+                by_ip.remove(&ip);
             }
-            self.limits.note(self.ip, left);
+            self.note(ip, left);
         }
     }
 }

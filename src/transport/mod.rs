@@ -21,7 +21,7 @@ pub mod inbound;
 pub mod limits;
 pub mod socket;
 
-use std::{cell::Cell, future::Future, net::IpAddr, rc::Rc, sync::Arc};
+use std::{future::Future, net::IpAddr, rc::Rc, sync::Arc};
 
 use actix_codec::{AsyncRead, AsyncWrite, Framed};
 use actix_http::{
@@ -35,7 +35,10 @@ use hubbub_actors::{
     frame::Frame,
     messages::Watch,
     outbound::{Class, Outbound},
-    session::{self, Connection, Identity, Session, SessionStart, Wire, engine::seat::Seat},
+    session::{
+        self, Connection, Identity, Session, SessionStart, Wire,
+        engine::seat::{Place, Seat},
+    },
     system::{Hub, Worker},
 };
 use hubbub_protocol::{
@@ -53,8 +56,8 @@ use self::{
     driver::{Driver, Reason},
     handshake::TokenSource,
     inbound::Inbound,
-    limits::{ConnectionLimits, NoPlace, Place},
-    socket::{IntoSocket, Lane, Socket},
+    limits::{ConnectionLimits, NoPlace},
+    socket::{IntoSocket, Socket},
 };
 use crate::config::Config;
 
@@ -300,7 +303,6 @@ impl Transport {
             None
         });
         let session = Session::new(SessionStart {
-            shared: shared.clone(),
             worker: self.worker.link.clone(),
             connection: connection.clone(),
             format: accepted.format,
@@ -309,8 +311,7 @@ impl Transport {
         // Before the session starts, which may have the heart look again.
         let watch = Watch { connection: connection.clone(), format: accepted.format };
         self.worker.link.heart.do_send(watch);
-        let place = Box::new(accepted.place);
-        let seat = Seat::take(&shared, engineio::Transport::WebSocket, place);
+        let seat = Seat::take(&shared, engineio::Transport::WebSocket, accepted.place);
         let max = settings.max_frame_bytes;
         let drive = Drive { socket, first, connection, max, compression, seat };
         self.drive(drive, |bytes| session::start(session, bytes), |reason| reason);
@@ -333,9 +334,8 @@ impl Transport {
         if let Some(writer) = socket.writer() {
             outbound.set_writer(writer);
         }
-        let lane = Rc::new(Lane { socket, turn: Cell::new(true) });
         let inbound = Inbound {
-            lane: lane.clone(),
+            socket: socket.clone(),
             intake: Intake::new(max, compression.is_some(), first),
             connection,
             shared: shared.clone(),
@@ -343,7 +343,7 @@ impl Transport {
         };
         let stall = u32::try_from(self.config.session.stall_timeout_ms).unwrap_or(u32::MAX);
         let session = Box::pin(start(inbound));
-        let driver = Driver::new(lane, outbound, session, seat, name, stall);
+        let driver = Driver::new(socket, outbound, session, seat, name, stall);
         actix_web::rt::spawn(driver);
     }
 }

@@ -1,10 +1,11 @@
 //! The two kinds of socket, plain and TLS, as the driver sees them.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll},
 };
 
@@ -13,8 +14,8 @@ use hubbub_actors::outbound::{Drained, Outbound, RawWrite};
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-/// A connected socket that only its driver polls.
-pub trait Socket: 'static {
+/// A connected socket that only its driver polls; clones are the same socket.
+pub trait Socket: Clone + Unpin + 'static {
     /// Reads what is there; 0 bytes is the end.
     fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
     /// Writes what waits; when it is blocked, the task is woken once it is not.
@@ -23,20 +24,14 @@ pub trait Socket: 'static {
     fn writer(&self) -> Option<Arc<dyn RawWrite>>;
     /// Says that nothing more will be written.
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-}
+    /// Whether more may be read in this turn: set by the driver at each, taken by a full
+    /// piece.
+    fn turn(&self) -> &AtomicBool;
 
-/// A socket as its driver and the stream of its bytes share it.
-pub(super) struct Lane<S> {
-    pub(super) socket: S,
-    /// Set by the driver at each turn; taken by a full piece.
-    pub(super) turn: Cell<bool>,
-}
-
-impl<S: Socket> Lane<S> {
     /// Whether nothing that came is unread: only then no reset follows the last frame when the
     /// socket is closed.
-    pub(super) fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
-        !matches!(self.socket.poll_read(cx, &mut [0]), Poll::Ready(Ok(1..)))
+    fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
+        !matches!(self.poll_read(cx, &mut [0]), Poll::Ready(Ok(1..)))
     }
 }
 
@@ -59,23 +54,27 @@ pub enum Moved {
 }
 
 /// A TCP connection. It may be written to by whoever flushes its queue.
+#[derive(Clone)]
 pub struct Plain(Arc<Tcp>);
 
-struct Tcp(tokio::net::TcpStream);
+struct Tcp {
+    stream: tokio::net::TcpStream,
+    turn: AtomicBool,
+}
 
 impl RawWrite for Tcp {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         // Most often the socket takes it at once, and what the runtime knows of the socket need
         // not be looked at. Where it does not, the runtime must learn of it from its own try.
         let written = match slices {
-            [one] => rustix::net::send(&self.0, one, SendFlags::NOSIGNAL),
-            many => rustix::io::writev(&self.0, many),
+            [one] => rustix::net::send(&self.stream, one, SendFlags::NOSIGNAL),
+            many => rustix::io::writev(&self.stream, many),
         };
         match (written, slices) {
             (Ok(n), _) => Ok(n),
             (Err(e), _) if e != rustix::io::Errno::AGAIN => Err(e.into()),
-            (_, [one]) => self.0.try_write(one),
-            (_, many) => self.0.try_write_vectored(many),
+            (_, [one]) => self.stream.try_write(one),
+            (_, many) => self.stream.try_write_vectored(many),
         }
     }
 }
@@ -84,7 +83,7 @@ impl IntoSocket for TcpStream {
     type Socket = Plain;
 
     fn into_socket(self) -> Plain {
-        Plain(Arc::new(Tcp(self)))
+        Plain(Arc::new(Tcp { stream: self, turn: true.into() }))
     }
 
     fn into_moved(self) -> io::Result<Moved> {
@@ -94,7 +93,7 @@ impl IntoSocket for TcpStream {
 
 impl Socket for Plain {
     fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let stream = &self.0.0;
+        let stream = &self.0.stream;
         loop {
             std::task::ready!(stream.poll_read_ready(cx))?;
             // What fills less than the buffer was all there is: that is noted as if the
@@ -122,7 +121,7 @@ impl Socket for Plain {
                 Drained::Blocked => {}
                 done => return done,
             }
-            match self.0.0.poll_write_ready(cx) {
+            match self.0.stream.poll_write_ready(cx) {
                 Poll::Pending => return Drained::Blocked,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Drained::Failed,
@@ -135,19 +134,34 @@ impl Socket for Plain {
     }
 
     fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = rustix::net::shutdown(&self.0.0, rustix::net::Shutdown::Write);
+        let shut = rustix::net::shutdown(&self.0.stream, rustix::net::Shutdown::Write);
         Poll::Ready(shut.map_err(Into::into))
+    }
+
+    fn turn(&self) -> &AtomicBool {
+        &self.0.turn
     }
 }
 
 /// A TLS connection: only its driver can write to it.
-pub struct Tls<S>(RefCell<S>);
+pub struct Tls<S>(Rc<Encrypted<S>>);
+
+struct Encrypted<S> {
+    stream: RefCell<S>,
+    turn: AtomicBool,
+}
+
+impl<S> Clone for Tls<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 impl IntoSocket for actix_tls::accept::rustls_0_23::TlsStream<TcpStream> {
     type Socket = Tls<Self>;
 
     fn into_socket(self) -> Tls<Self> {
-        Tls(self.into())
+        Tls(Rc::new(Encrypted { stream: self.into(), turn: true.into() }))
     }
 
     fn into_moved(self) -> io::Result<Moved> {
@@ -157,11 +171,11 @@ impl IntoSocket for actix_tls::accept::rustls_0_23::TlsStream<TcpStream> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Socket for Tls<S> {
     fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        read_with(Pin::new(&mut *self.0.borrow_mut()), cx, buf)
+        read_with(Pin::new(&mut *self.0.stream.borrow_mut()), cx, buf)
     }
 
     fn drain(&self, cx: &mut Context<'_>, outbound: &Outbound) -> Drained {
-        let mut stream = self.0.borrow_mut();
+        let mut stream = self.0.stream.borrow_mut();
         let drained = outbound.drain(&mut |slices| match Pin::new(&mut *stream)
             .poll_write_vectored(cx, slices)
         {
@@ -181,7 +195,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Socket for Tls<S> {
     }
 
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
+    }
+
+    fn turn(&self) -> &AtomicBool {
+        &self.0.turn
     }
 }
 

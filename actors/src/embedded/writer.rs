@@ -38,6 +38,9 @@ const BATCH: usize = 1024;
 /// Most bytes in one transaction, about.
 const BATCH_BYTES: usize = 4 << 20;
 
+/// How long nothing is written until the memory of pages is given back.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// What the writer is asked.
 pub(super) enum Command {
     /// To store a record.
@@ -143,20 +146,31 @@ impl Writer {
     /// checkpoints, closes the file and says so through `ended`.
     pub(super) fn run(mut self, ended: watch::Sender<bool>) {
         let mut next_sweep = Instant::now() + Duration::from_millis(100);
+        // When pages are to be let go, if there may be some.
+        let mut let_go = None;
         loop {
-            match self.commands.take(BATCH, BATCH_BYTES, Some(next_sweep)) {
+            let until = let_go.map_or(next_sweep, |at| next_sweep.min(at));
+            match self.commands.take(BATCH, BATCH_BYTES, Some(until)) {
                 Taken::Items(batch, len, bytes) => {
                     guarded("the observer", || self.observer.queue(len, bytes));
                     self.batch(batch);
                     if self.commands.is_empty() {
                         guarded("the observer", || self.observer.queue(0, 0));
                     }
+                    let_go = Some(Instant::now() + QUIET);
                 }
                 Taken::TimedOut => {}
                 Taken::Closed => break,
             }
             if Instant::now() >= next_sweep {
                 next_sweep = Instant::now() + self.sweep();
+            }
+            if let_go.is_some_and(|at| Instant::now() >= at) {
+                let_go = None;
+                if let Some(db) = &self.db {
+                    // Whatever it cannot let go it keeps.
+                    let _ = db.release_memory();
+                }
             }
         }
         self.jobs.close();

@@ -17,7 +17,7 @@ impl Outbound {
             && !(queue.blocked || queue.on_flush_list || queue.failed)
             && queue.closing.is_none()
             // What the socket does not take of it must fit into the queue.
-            && frame.len() <= self.max_bytes;
+            && frame.len() <= self.max_bytes();
         let Some(writer) = queue.writer.as_ref().filter(|_| idle) else {
             drop(queue);
             return (self.push(frame, class), 0);
@@ -40,7 +40,7 @@ impl Outbound {
         let taken = queue.count_progress();
         if written < frame.len() {
             queue.append(Item { frame: frame.clone(), class });
-            queue.written = written;
+            queue.written = written as u32;
             queue.bytes -= written;
             self.schedule(queue);
         }

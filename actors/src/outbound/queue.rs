@@ -29,11 +29,11 @@ pub(super) struct Queue {
     /// Bytes of all items, without what was written of the first.
     pub(super) bytes: usize,
     /// Bytes of the first item that are written.
-    pub(super) written: usize,
+    pub(super) written: u32,
     /// Bytes taken by the socket since the connection opened.
     pub(super) progress: u64,
-    /// How many of them are in the metrics.
-    pub(super) counted: u64,
+    /// How many of them are in the metrics; the low half.
+    pub(super) counted: u32,
     /// How many of `bytes` are in the metrics.
     pub(super) reported: u32,
     pub(super) on_flush_list: bool,
@@ -41,8 +41,6 @@ pub(super) struct Queue {
     pub(super) blocked: bool,
     pub(super) failed: bool,
     pub(super) closing: Option<CloseCode>,
-    /// The client closed first: it says no more.
-    pub(super) answered: bool,
     pub(super) writer: Option<Arc<dyn RawWrite>>,
     /// What most queues never have.
     pub(super) rare: Option<Box<Rare>>,
@@ -117,7 +115,7 @@ impl Queue {
     pub(super) fn drop_unbegun(&mut self) {
         let begun = self.begun();
         self.items.truncate(begun);
-        self.bytes = self.items.front().map_or(0, |i| i.frame.len() - self.written);
+        self.bytes = self.items.front().map_or(0, |i| i.frame.len() - self.written as usize);
     }
 
     pub(super) fn drain(
@@ -130,7 +128,7 @@ impl Queue {
         self.blocked = false;
         while !self.items.is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let (mut count, mut skip) = (0, self.written);
+            let (mut count, mut skip) = (0, self.written as usize);
             for item in &self.items {
                 if count > MAX_SLICES - MAX_PIECES {
                     break;
@@ -167,7 +165,9 @@ impl Queue {
     }
 
     pub(super) fn count_progress(&mut self) -> u64 {
-        self.progress - std::mem::replace(&mut self.counted, self.progress)
+        // It is asked for long before so much has gone that the low half comes round.
+        let now = self.progress as u32;
+        now.wrapping_sub(std::mem::replace(&mut self.counted, now)).into()
     }
 
     pub(super) fn advance(&mut self, mut n: usize) {
@@ -176,9 +176,9 @@ impl Queue {
         self.wake_waiters();
         while n > 0 {
             let Some(first) = self.items.front() else { return };
-            let left = first.frame.len() - self.written;
+            let left = first.frame.len() - self.written as usize;
             if n < left {
-                self.written += n;
+                self.written += n as u32;
                 return;
             }
             n -= left;

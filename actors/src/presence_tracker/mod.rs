@@ -27,7 +27,7 @@ use crate::{
         RoomsPage, UserInfo,
     },
     ports::{Audience, Broadcast},
-    session::SessionHandle,
+    session::{SessionHandle, Sessions},
     shared::Shared,
 };
 
@@ -37,7 +37,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// The presence tracker of a node.
 pub struct PresenceTracker {
     shared: Arc<Shared>,
-    sessions: HashMap<SessionId, Arc<SessionHandle>>,
+    sessions: Sessions,
     table: PresenceTable,
     typing: TypingTable,
     /// What the backend is told; none if it is told nothing.
@@ -56,7 +56,7 @@ impl PresenceTracker {
             table.note_changes();
         }
         let typing = TypingTable::new(shared.settings.typing_timeout_ms);
-        Self { shared, sessions: HashMap::new(), table, typing, told, listed: HashMap::new() }
+        Self { shared, sessions: Sessions::default(), table, typing, told, listed: HashMap::new() }
     }
 
     fn update(&mut self, update: PresenceUpdate) {
@@ -64,7 +64,7 @@ impl PresenceTracker {
         let mut joining = None;
         let effects = match update {
             PresenceUpdate::Opened(session) => {
-                self.sessions.insert(session.id, session.clone());
+                self.sessions.insert(session.clone());
                 if let Some(told) = &self.told {
                     told.opened(&session);
                 }
@@ -151,7 +151,7 @@ impl PresenceTracker {
         is_typing: bool,
         now: u64,
     ) {
-        if !self.sessions.contains_key(&session.id) || !session.is_in(&room) {
+        if !self.sessions.contains(&session.id) || !session.is_in(&room) {
             return;
         }
         let changes = if is_typing {

@@ -50,6 +50,8 @@ pub(super) struct Router {
 
 #[derive(Default)]
 struct Table {
+    /// Those that may have to be heard elsewhere: all of a cluster; of one server, those that
+    /// are wanted before there is a connection to it.
     listeners: HashMap<Arc<str>, Arc<dyn Listener>>,
     shards: HashMap<HostPort, Shard>,
     /// The first slot of each range and who has it.
@@ -89,10 +91,17 @@ impl Router {
     }
 
     pub(super) fn subscribe(&self, channel: &str, listener: Arc<dyn Listener>) {
+        let channel: Arc<str> = channel.into();
         let mut table = self.table.lock();
-        table.listeners.insert(channel.into(), listener.clone());
-        if let Some(shard) = table.owner(channel) {
-            shard.channels.subscribe(channel, listener);
+        match table.owner(&channel) {
+            // It will not be another one.
+            Some(shard) if !self.sharded => shard.channels.subscribe(channel, listener),
+            owner => {
+                if let Some(shard) = owner {
+                    shard.channels.subscribe(channel.clone(), listener.clone());
+                }
+                table.listeners.insert(channel, listener);
+            }
         }
     }
 
@@ -198,7 +207,7 @@ impl Router {
                 moved.push(listener.clone());
             }
             if let Some(new) = new.and_then(|owner| table.shards.get(owner)) {
-                new.channels.subscribe(channel, listener.clone());
+                new.channels.subscribe(channel.clone(), listener.clone());
             }
         }
         drop(guard);

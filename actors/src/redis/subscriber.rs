@@ -62,8 +62,7 @@ impl Channels {
         Self { sharded, ..Self::default() }
     }
 
-    pub(super) fn subscribe(&self, channel: &str, listener: Arc<dyn Listener>) {
-        let channel: Arc<str> = channel.into();
+    pub(super) fn subscribe(&self, channel: Arc<str>, listener: Arc<dyn Listener>) {
         let mut table = self.table.lock();
         table.wanted.insert(channel.clone(), listener);
         table.dirty.insert(channel);
@@ -206,6 +205,10 @@ impl Channels {
                 (Some(listener), true) => replaced.push(listener.clone()),
                 (None, false) => {}
             }
+        }
+        if table.dirty.is_empty() {
+            // After a start there may have been very many.
+            table.dirty.shrink_to_fit();
         }
         drop(guard);
         for listener in replaced {

@@ -79,6 +79,8 @@ pub(crate) enum Attend {
 
 /// The bridge of this node.
 pub struct RedisBridge {
+    /// Its own address, for the ears.
+    own: Arc<Recipient<Attend>>,
     bus: Arc<ClusterBus>,
     history: RedisHistory,
     rooms: Rooms,
@@ -102,7 +104,8 @@ pub struct RedisBridge {
 /// Passes what one channel says to the bridge.
 struct Ear {
     room: Option<RoomName>,
-    bridge: Recipient<Attend>,
+    /// Shared by the ears of all rooms.
+    bridge: Arc<Recipient<Attend>>,
 }
 
 impl Listener for Ear {
@@ -144,7 +147,8 @@ impl RedisBridge {
     ) {
         let arbiter = bus.link.arbiter();
         let for_bridge = bus.clone();
-        let bridge = Self::start_in_arbiter(&arbiter, move |_| Self {
+        let bridge = Self::start_in_arbiter(&arbiter, move |ctx| Self {
+            own: Arc::new(ctx.address().recipient()),
             bus: for_bridge,
             history,
             rooms: Rooms::default(),
@@ -160,7 +164,7 @@ impl RedisBridge {
             away_told: false,
         });
         let bridge = bridge.recipient();
-        let everyone = Arc::new(Ear { room: None, bridge: bridge.clone() });
+        let everyone = Arc::new(Ear { room: None, bridge: Arc::new(bridge.clone()) });
         if let Some(prefix) = emitter {
             let ear = Arc::new(EmitterEar(bridge.clone()));
             bus.link.subscribe_pattern(emitter::pattern(prefix), ear);
@@ -182,7 +186,7 @@ impl RedisBridge {
                 // Its member hears it at once: what is stored from now on is due.
                 self.begin(room.clone(), ctx);
             }
-            let ear = Ear { room: Some(room.clone()), bridge: ctx.address().recipient() };
+            let ear = Ear { room: Some(room.clone()), bridge: self.own.clone() };
             self.bus.link.subscribe(&self.keys(&room).channel(), Arc::new(ear));
         }
         if self.rooms.get_mut(&room).is_some_and(|r| r.live && r.is_open()) {
@@ -199,7 +203,7 @@ impl RedisBridge {
         if !self.bus.relay.is_occupied(room)
             && let Some(entry) = self.rooms.get_mut(room)
         {
-            entry.idle_since = Some(Instant::now());
+            entry.emptied(Instant::now());
         }
     }
 

@@ -46,10 +46,17 @@ pub struct Room {
     beginning: bool,
     /// The channel was not heard for a while.
     interrupted: bool,
-    /// What Redis had a while ago.
-    expected: Option<(u64, Instant)>,
     /// A look is under way.
     looking: bool,
+    /// Apart: nearly all rooms have nothing of it, and there is one for every user.
+    trouble: Option<Box<Trouble>>,
+}
+
+/// What is not as it should be with a room.
+#[derive(Default)]
+struct Trouble {
+    /// What Redis had a while ago, where that is more than was handed on.
+    expected: Option<(u64, Instant)>,
     /// Looks that came to nothing, one after the other, and when the next may begin.
     failures: u32,
     look_at: Option<Instant>,
@@ -58,7 +65,18 @@ pub struct Room {
     /// Since when something is missing.
     gap_since: Option<Instant>,
     /// Nobody is there any more; since when.
-    pub idle_since: Option<Instant>,
+    idle_since: Option<Instant>,
+}
+
+impl Trouble {
+    fn is_over(&self) -> bool {
+        self.expected.is_none()
+            && self.failures == 0
+            && self.look_at.is_none()
+            && self.ahead.is_empty()
+            && self.gap_since.is_none()
+            && self.idle_since.is_none()
+    }
 }
 
 /// Where a room stands in Redis.
@@ -103,14 +121,49 @@ impl Room {
             fresh: true,
             beginning: false,
             interrupted: false,
-            expected: None,
             looking: false,
-            failures: 0,
-            look_at: None,
-            ahead: BTreeMap::new(),
-            gap_since: None,
-            idle_since: None,
+            trouble: None,
         }
+    }
+
+    fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+
+    /// Gives the memory of trouble that is over back.
+    fn tidy(&mut self) {
+        self.trouble.take_if(|trouble| trouble.is_over());
+    }
+
+    fn gap_since(&self) -> Option<Instant> {
+        self.trouble.as_ref()?.gap_since
+    }
+
+    fn expected(&self) -> Option<(u64, Instant)> {
+        self.trouble.as_ref()?.expected
+    }
+
+    fn first_ahead(&self) -> Option<(u64, Position)> {
+        let (offset, first) = self.trouble.as_ref()?.ahead.first_key_value()?;
+        Some((*offset, first.position))
+    }
+
+    /// Nobody is there any more.
+    pub fn emptied(&mut self, now: Instant) {
+        self.trouble().idle_since = Some(now);
+    }
+
+    /// Somebody is there.
+    fn occupied(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.idle_since = None;
+            self.tidy();
+        }
+    }
+
+    /// Since when nobody is there.
+    fn idle_since(&self) -> Option<Instant> {
+        self.trouble.as_ref()?.idle_since
     }
 
     /// Records handed on so far reach up to here.
@@ -122,9 +175,10 @@ impl Room {
     pub fn wants_look(&self, now: Instant) -> bool {
         let reached = self.position.map_or(0, |at| at.offset);
         let overdue =
-            self.expected.is_some_and(|(offset, at)| reached < offset && now >= at + ON_ITS_WAY);
-        let late = self.gap_since.is_some_and(|since| now >= since + GRACE);
-        let rested = self.look_at.is_none_or(|at| now >= at);
+            self.expected().is_some_and(|(offset, at)| reached < offset && now >= at + ON_ITS_WAY);
+        let late = self.gap_since().is_some_and(|since| now >= since + GRACE);
+        let look_at = self.trouble.as_ref().and_then(|trouble| trouble.look_at);
+        let rested = look_at.is_none_or(|at| now >= at);
         let wanted = self.unsure || late || overdue;
         !self.looking && !self.beginning && self.live && rested && wanted
     }
@@ -142,8 +196,11 @@ impl Room {
             // What came early is at or below the head that is read now, so that it is
             // read again; or Redis lost it, so that nobody may hear of it.
             self.rewind();
-            self.ahead.clear();
-            self.gap_since = None;
+            if let Some(trouble) = &mut self.trouble {
+                trouble.ahead.clear();
+                trouble.gap_since = None;
+                self.tidy();
+            }
         }
     }
 
@@ -151,9 +208,10 @@ impl Room {
     pub fn look_failed(&mut self, now: Instant) {
         self.looking = false;
         self.unsure = true;
-        let pause = PAUSE.saturating_mul(1 << self.failures.min(16)).min(MAX_PAUSE);
-        self.failures += 1;
-        self.look_at = Some(now + pause);
+        let trouble = self.trouble();
+        let pause = PAUSE.saturating_mul(1 << trouble.failures.min(16)).min(MAX_PAUSE);
+        trouble.failures += 1;
+        trouble.look_at = Some(now + pause);
     }
 
     /// The channel is not heard: nothing is handed on until somebody has looked.
@@ -162,7 +220,7 @@ impl Room {
         self.unsure = true;
         self.interrupted = true;
         // Once it is heard again it is looked at at once.
-        (self.failures, self.look_at) = (0, None);
+        self.rested();
     }
 
     /// Nothing is handed on until somebody has looked.
@@ -183,8 +241,8 @@ impl Room {
         let reached = self.position.map_or(0, |at| at.offset);
         !self.unsure
             && !self.looking
-            && self.gap_since.is_none()
-            && self.expected.is_none_or(|(offset, _)| offset <= reached)
+            && self.gap_since().is_none()
+            && self.expected().is_none_or(|(offset, _)| offset <= reached)
     }
 
     /// Where it stands is being read before its channel is heard.
@@ -212,7 +270,13 @@ impl Room {
         let (Some(stood), false) = (stood, self.unsure || self.looking) else { return };
         let there = head.position.unwrap_or(NOTHING);
         if there.epoch == stood.epoch && there.offset >= stood.offset {
-            self.expected = Some((there.offset, now));
+            let reached = self.position.map_or(0, |at| at.offset);
+            if there.offset > reached {
+                self.trouble().expected = Some((there.offset, now));
+            } else if let Some(trouble) = &mut self.trouble {
+                trouble.expected = None;
+                self.tidy();
+            }
         } else if there != NOTHING || self.position == Some(stood) {
             self.unsure = true;
         }
@@ -250,27 +314,26 @@ impl Room {
     }
 
     fn keep(&mut self, record: Arc<Stored>, now: Instant) {
-        if self
-            .ahead
-            .first_key_value()
-            .is_some_and(|(_, r)| r.position.epoch != record.position.epoch)
-        {
+        let first = self.first_ahead();
+        let trouble = self.trouble.get_or_insert_default();
+        if first.is_some_and(|(_, position)| position.epoch != record.position.epoch) {
             // Of two histories at once: only Redis knows.
-            self.ahead.clear();
+            trouble.ahead.clear();
             self.unsure = true;
         }
-        self.gap_since.get_or_insert(now);
-        if self.ahead.len() >= MAX_AHEAD {
-            self.ahead.pop_last();
+        trouble.gap_since.get_or_insert(now);
+        if trouble.ahead.len() >= MAX_AHEAD {
+            trouble.ahead.pop_last();
             self.unsure = true;
         }
-        self.ahead.insert(record.position.offset, record);
+        trouble.ahead.insert(record.position.offset, record);
     }
 
     /// Adds what came early and fits now.
     fn follow(&mut self, out: &mut Vec<Arc<Stored>>) {
+        let Some(mut trouble) = self.trouble.take() else { return };
         while let Some(at) = self.position {
-            let Some(entry) = self.ahead.first_entry() else { break };
+            let Some(entry) = trouble.ahead.first_entry() else { break };
             let early = entry.get().position;
             let same = early.epoch == at.epoch;
             let next = if same { early.offset == at.offset + 1 } else { early.offset == 1 };
@@ -283,9 +346,11 @@ impl Room {
                 out.push(record);
             }
         }
-        if self.ahead.is_empty() {
-            self.gap_since = None;
+        if trouble.ahead.is_empty() {
+            trouble.gap_since = None;
         }
+        self.trouble = Some(trouble);
+        self.tidy();
     }
 
     /// The head of the room was read while its channel was heard (or is not yet,
@@ -334,8 +399,18 @@ impl Room {
         self.looking = false;
         self.unsure = false;
         self.interrupted = false;
-        self.expected = None;
-        (self.failures, self.look_at) = (0, None);
+        if let Some(trouble) = &mut self.trouble {
+            trouble.expected = None;
+        }
+        self.rested();
+    }
+
+    /// The next look need not wait.
+    fn rested(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            (trouble.failures, trouble.look_at) = (0, None);
+            self.tidy();
+        }
     }
 
     /// What came meanwhile and fits.
@@ -350,9 +425,9 @@ impl Room {
     /// published when the channel was heard.
     fn rewind(&mut self) {
         if let (true, Some(at), Some((offset, first))) =
-            (self.fresh, self.position, self.ahead.first_key_value())
-            && first.position.epoch == at.epoch
-            && *offset <= at.offset
+            (self.fresh, self.position, self.first_ahead())
+            && first.epoch == at.epoch
+            && offset <= at.offset
         {
             self.position = Some(Position { offset: offset - 1, ..at });
             self.last = None;
@@ -398,7 +473,11 @@ impl Room {
         self.last = last;
         self.settle();
         let mut out = Vec::new();
-        self.ahead.retain(|offset, r| r.position.epoch == head.epoch && *offset > head.offset);
+        if let Some(trouble) = &mut self.trouble {
+            trouble
+                .ahead
+                .retain(|offset, r| r.position.epoch == head.epoch && *offset > head.offset);
+        }
         self.follow(&mut out);
         out
     }
@@ -428,7 +507,7 @@ impl Rooms {
             new = true;
             Room::new()
         });
-        entry.idle_since = None;
+        entry.occupied();
         new
     }
 
@@ -438,7 +517,7 @@ impl Rooms {
         before: Instant,
         occupied: impl Fn(&RoomName) -> bool,
     ) -> Vec<RoomName> {
-        let idle = |r: &Room| r.idle_since.is_some_and(|since| since <= before);
+        let idle = |r: &Room| r.idle_since().is_some_and(|since| since <= before);
         let gone: Vec<_> = self
             .rooms
             .iter()

@@ -42,7 +42,7 @@ pub(super) struct Seat {
     pub session: Arc<SessionHandle>,
     pub room: RoomName,
     /// Which joining it belongs to: one that was left meanwhile goes no further.
-    pub ticket: u64,
+    pub ticket: u32,
 }
 
 impl RoomServer {
@@ -59,7 +59,7 @@ impl RoomServer {
             let e = HubError::new(ErrorCode::TooManyRooms, "the hub holds as many rooms as it may");
             return session.reply(&reply, &Err(e));
         }
-        if !self.sessions.contains_key(&session.id) {
+        if !self.sessions.contains(&session.id) {
             return;
         }
         let joining = self.enter(&room, &session);

@@ -49,7 +49,7 @@ use crate::{
     marks::message_id,
     messages::{GetSessions, PresenceUpdate, Replace, RoomDelivery, RoomRequest},
     ports::{Append, Audience, Broadcast, IdempotencyKey, Opening},
-    session::SessionHandle,
+    session::{SessionHandle, Sessions},
     shared::Shared,
 };
 
@@ -61,7 +61,7 @@ pub struct RoomServer {
     shared: Arc<Shared>,
     worker: usize,
     backlog: Arc<AtomicUsize>,
-    sessions: HashMap<SessionId, Arc<SessionHandle>>,
+    sessions: Sessions,
     table: RoomTable<Arc<SessionHandle>>,
     /// What members asked for that are not live yet: it is done once they are, so
     /// that who joins and publishes in one breath hears itself.
@@ -97,7 +97,7 @@ impl RoomServer {
             Self {
                 worker,
                 backlog,
-                sessions: HashMap::new(),
+                sessions: Sessions::default(),
                 table: RoomTable::default(),
                 held: HashMap::new(),
                 held_count: 0,
@@ -128,7 +128,7 @@ impl RoomServer {
                     older.close(CloseCode::Replaced);
                     self.detach(older);
                 }
-                if !self.sessions.contains_key(&session.id) {
+                if !self.sessions.contains(&session.id) {
                     self.admit(session.clone());
                 }
                 self.check_owner(&session, ctx);
@@ -220,7 +220,7 @@ impl RoomServer {
             self.enter(&everybody, &session);
             self.table.go_live(&everybody, session.id, None);
         }
-        self.sessions.insert(session.id, session.clone());
+        self.sessions.insert(session.clone());
         self.shared.metrics.sessions.inc();
         self.wire_sessions(&session).inc();
         self.shared.tell_tracker(PresenceUpdate::Opened(session));

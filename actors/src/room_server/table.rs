@@ -28,8 +28,9 @@ pub struct Member<M> {
     pub live: bool,
     /// The newest offset it was given.
     pub cursor: u64,
-    /// Which joining made it, so that what was begun for an older one ends.
-    pub ticket: u64,
+    /// Which joining made it, so that what was begun for an older one ends. Comes round
+    /// after four billion joinings.
+    pub ticket: u32,
 }
 
 /// One room.
@@ -115,7 +116,7 @@ pub enum GoLive {
 pub struct RoomTable<M> {
     // Behind pointers: the map has many more places than rooms.
     rooms: HashMap<RoomName, Box<Room<M>>>,
-    tickets: u64,
+    tickets: u32,
 }
 
 impl<M> Default for RoomTable<M> {
@@ -173,7 +174,7 @@ impl<M> RoomTable<M> {
             joining = Joining::First;
             Box::new(Room::new())
         });
-        self.tickets += 1;
+        self.tickets = self.tickets.wrapping_add(1);
         let member = Member { who, live: false, cursor: 0, ticket: self.tickets };
         let new = entry.members.insert(id, member);
         if new { joining } else { Joining::Already }
@@ -192,7 +193,7 @@ impl<M> RoomTable<M> {
     }
 
     /// Which joining made a membership; none if there is none.
-    pub fn ticket(&self, room: &RoomName, id: SessionId) -> Option<u64> {
+    pub fn ticket(&self, room: &RoomName, id: SessionId) -> Option<u32> {
         self.rooms.get(room)?.members.get(id).map(|m| m.ticket)
     }
 

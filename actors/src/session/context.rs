@@ -68,7 +68,8 @@ struct Reader<H> {
 struct Decoding<S> {
     pieces: S,
     codec: Codec,
-    buffer: BytesMut,
+    /// What is left behind the last frame; apart, since few of the idle connections have it.
+    rest: Option<Box<BytesMut>>,
     ended: bool,
 }
 
@@ -80,13 +81,14 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        let mut buffer = this.rest.take().map(|rest| *rest).unwrap_or_default();
         while !this.ended {
             match this.pieces.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(piece))) if this.buffer.is_empty() => {
+                Poll::Ready(Some(Ok(piece))) if buffer.is_empty() => {
                     // Most pieces are nobody else's, and taken as they are.
-                    this.buffer = piece.try_into_mut().unwrap_or_else(|piece| (&*piece).into());
+                    buffer = piece.try_into_mut().unwrap_or_else(|piece| (&*piece).into());
                 }
-                Poll::Ready(Some(Ok(piece))) => this.buffer.extend_from_slice(&piece),
+                Poll::Ready(Some(Ok(piece))) => buffer.extend_from_slice(&piece),
                 Poll::Ready(Some(Err(e))) => {
                     let e = std::io::Error::other(e.to_string());
                     return Poll::Ready(Some(Err(ProtocolError::Io(e))));
@@ -95,9 +97,9 @@ where
                 Poll::Pending => break,
             }
         }
-        let decoded = this.codec.decode(&mut this.buffer);
-        if this.buffer.is_empty() {
-            this.buffer = BytesMut::new();
+        let decoded = this.codec.decode(&mut buffer);
+        if !buffer.is_empty() {
+            this.rest = Some(Box::new(buffer));
         }
         match decoded {
             Ok(Some(frame)) => Poll::Ready(Some(message(frame))),
@@ -132,10 +134,10 @@ pub(super) fn start<H: FrameHandler>(
     let max = handler.max_message();
     // The transport has looked at every header before; this is only a backstop.
     let codec = Codec::new().max_size(max);
-    let frames = Decoding { pieces: bytes, codec, buffer: BytesMut::new(), ended: false };
+    let frames = Decoding { pieces: bytes, codec, rest: None, ended: false };
     let out = WebsocketContext::with_factory(futures_util::stream::empty(), move |ctx| {
         Reader::add_stream(frames, ctx);
-        Reader { handler, fragments: Fragments::new(max), begun: false }
+        Reader { handler, fragments: Fragments::default(), begun: false }
     });
     out.for_each(|_| std::future::ready(()))
 }
@@ -182,6 +184,8 @@ impl<H: FrameHandler> Reader<H> {
     fn message(&mut self, message: Message, ctx: &mut WebsocketContext<Self>) {
         self.handler.sign_of_life();
         let outbound = &self.handler.connection().outbound;
+        let max = self.handler.max_message();
+        let fragments = &mut self.fragments;
         let joined = match message {
             Message::Text(text) => return self.whole(Whole::Text(text), ctx),
             Message::Binary(_) if !H::BINARY => Err(CloseCode::BadFrame),
@@ -204,11 +208,11 @@ impl<H: FrameHandler> Reader<H> {
                 return ctx.stop();
             }
             Message::Continuation(item) => match item {
-                Item::FirstText(part) => self.fragments.start(Kind::Text, &part).map(|()| None),
+                Item::FirstText(part) => fragments.start(Kind::Text, &part, max).map(|()| None),
                 Item::FirstBinary(_) if !H::BINARY => Err(CloseCode::BadFrame),
-                Item::FirstBinary(part) => self.fragments.start(Kind::Binary, &part).map(|()| None),
-                Item::Continue(part) => self.fragments.append(&part).map(|()| None),
-                Item::Last(part) => self.fragments.finish(&part).map(Some),
+                Item::FirstBinary(part) => fragments.start(Kind::Binary, &part, max).map(|()| None),
+                Item::Continue(part) => fragments.append(&part, max).map(|()| None),
+                Item::Last(part) => fragments.finish(&part, max).map(Some),
             },
         };
         match joined {

@@ -23,13 +23,11 @@ use crate::{
     messages::{RoomRequest, Watch},
     outbound::{Class, Outbound},
     session_store::{HearFrom, KeptIdentity, Owner},
-    shared::Shared,
 };
 
 /// One session: one per connection of the JSON wire, one per namespace of a
 /// Socket.IO connection.
 pub struct SessionCore {
-    pub(super) shared: Arc<Shared>,
     pub(super) worker: Arc<WorkerLink>,
     /// The session's id, also before somebody opens it.
     pub(super) id: SessionId,
@@ -41,7 +39,7 @@ pub struct SessionCore {
     pub(super) batched: Option<Box<VecDeque<Request>>>,
     pub(super) open: Option<Arc<SessionHandle>>,
     /// The room in which the client was last said to type.
-    pub(super) typing: Option<RoomName>,
+    pub(super) typing: Option<Box<RoomName>>,
     /// What proves, with the id, that a client is this session's.
     secret: u64,
 }
@@ -62,16 +60,10 @@ pub(super) struct Restored {
 
 impl SessionCore {
     /// A session that nobody has opened yet.
-    pub fn new(
-        shared: Arc<Shared>,
-        worker: Arc<WorkerLink>,
-        connection: Arc<Connection>,
-        format: FormatId,
-    ) -> Self {
-        let settings = &shared.settings;
+    pub fn new(worker: Arc<WorkerLink>, connection: Arc<Connection>, format: FormatId) -> Self {
+        let settings = &worker.shared.settings;
         Self {
             rate: Rate::new(settings.messages_per_second, settings.burst),
-            shared,
             worker,
             id: SessionId(uuid::Uuid::now_v7()),
             connection,
@@ -92,7 +84,7 @@ impl SessionCore {
     }
 
     pub(super) fn now(&self) -> u64 {
-        self.shared.clock.now()
+        self.worker.shared.clock.now()
     }
 
     /// Opens the session for who a token names, or tells why not and closes. The
@@ -120,15 +112,15 @@ impl SessionCore {
 
     /// The private id for connection state recovery; none if the session is not kept.
     pub(super) fn pid(&self) -> Option<String> {
-        let recoverable =
-            self.shared.sessions.is_some() && self.shared.format(self.format).has_offsets();
+        let recoverable = self.worker.shared.sessions.is_some()
+            && self.worker.shared.format(self.format).has_offsets();
         recoverable.then(|| keeping::pid(self.id, self.secret))
     }
 
     /// What it has to do with the session store from now on.
     fn keep(&self, identity: &Identity) -> Option<Keeping> {
-        let store = self.shared.sessions.as_ref()?;
-        let format = self.shared.format(self.format);
+        let store = self.worker.shared.sessions.as_ref()?;
+        let format = self.worker.shared.format(self.format);
         let owner = Owner::fresh();
         let wire: Box<str> = match &self.connection.wire {
             Wire::Json | Wire::Engine => "json".into(),
@@ -155,11 +147,11 @@ impl SessionCore {
         restored: Option<Restored>,
         greet: impl FnOnce(&Self),
     ) -> Outcome {
-        if self.shared.is_banned(&identity.user) {
+        if self.worker.shared.is_banned(&identity.user) {
             let why = "an operator has sent this user away";
             return Err(HubError::new(ErrorCode::Forbidden, why));
         }
-        if self.shared.is_draining() {
+        if self.worker.shared.is_draining() {
             let why = "the node is draining; connect to another one";
             return Err(HubError::unavailable(why));
         }
@@ -179,12 +171,12 @@ impl SessionCore {
             self.format,
             u16::try_from(self.worker.index).unwrap_or(u16::MAX),
             self.connection.clone(),
-            self.shared.clone(),
+            self.worker.shared.clone(),
             keeping,
         ));
         log::info!(
             session:% = handle.id, user:% = handle.user, ip:% = self.peer(), worker = self.worker.index,
-            wire = self.shared.format(self.format).name(), recovered = rooms.is_some();
+            wire = self.worker.shared.format(self.format).name(), recovered = rooms.is_some();
             "session opened"
         );
         greet(self);
@@ -204,7 +196,7 @@ impl SessionCore {
 
     /// A token was accepted: its end is what the heart looks for now.
     pub(super) fn accept(&self, identity: &Identity) {
-        let ends = identity.expires_at.map(|at| self.shared.clock.due(at));
+        let ends = identity.expires_at.map(|at| self.worker.shared.clock.due(at));
         self.connection.authenticated(ends);
         if identity.expires_at.is_none() && matches!(self.connection.wire, Wire::Namespace { .. }) {
             // It has no heartbeat of its own, and nothing else to look for.
@@ -223,8 +215,8 @@ impl SessionCore {
         handle.tell(&Event::Authenticated(Authenticated {
             session: handle.id,
             user: handle.user.clone(),
-            node: self.shared.node.clone(),
-            timestamp: self.shared.clock.timestamp(),
+            node: self.worker.shared.node.clone(),
+            timestamp: self.worker.shared.clock.timestamp(),
             receipts: self.keeps_receipts(),
         }));
     }
@@ -248,8 +240,10 @@ impl SessionCore {
         match &self.open {
             Some(handle) => handle.reply(reply, &Err(error)),
             None => {
-                self.shared.metrics.errors.with_label_values(&[error.code.as_str()]).inc();
-                if let Some(payload) = self.shared.format(self.format).reply(reply, &Err(error)) {
+                self.worker.shared.metrics.errors.with_label_values(&[error.code.as_str()]).inc();
+                if let Some(payload) =
+                    self.worker.shared.format(self.format).reply(reply, &Err(error))
+                {
                     self.outbound().push(&Frame::rendered(&payload), Class::Reply);
                 }
             }

@@ -27,7 +27,7 @@ use crate::{
 impl SessionCore {
     /// Joins the rooms that the vocabulary names.
     pub(super) fn auto_join(&mut self, handle: &Arc<SessionHandle>) -> Option<Wait> {
-        let shared = self.shared.clone();
+        let shared = self.worker.shared.clone();
         let mut waits: Vec<Wait> = Vec::new();
         for room in shared.format(self.format).auto_join() {
             let join = Join { room: room.clone(), since: None };
@@ -60,7 +60,7 @@ impl SessionCore {
                 return Err(HubError::new(ErrorCode::Forbidden, e));
             }
         }
-        if self.shared.settings.fault_injection {
+        if self.worker.shared.settings.fault_injection {
             match &*event.name {
                 "hubbub.panic.session" => std::panic::panic_any("injected fault"),
                 "hubbub.panic.presence_tracker" => {
@@ -94,16 +94,16 @@ impl SessionCore {
             username: handle.username.clone(),
             name: event.name,
             data: event.data,
-            node: Some(self.shared.node.clone()),
-            timestamp: self.shared.clock.timestamp(),
+            node: Some(self.worker.shared.node.clone()),
+            timestamp: self.worker.shared.clock.timestamp(),
         };
         match (audience, room) {
             (None, Some(room)) => {
                 self.emit(handle, room, Event::Volatile(custom), event.echo, reply);
             }
             (audience, _) => {
-                self.shared.metrics.volatile.inc();
-                let everywhere = self.shared.relay_all(&Broadcast {
+                self.worker.shared.metrics.volatile.inc();
+                let everywhere = self.worker.shared.relay_all(&Broadcast {
                     to: audience.unwrap_or(Audience::Everyone),
                     event: Arc::new(Event::Volatile(custom)),
                     except: (!event.echo).then_some(handle.id),
@@ -144,12 +144,12 @@ impl SessionCore {
             message: None,
             author: None,
         };
-        if !self.shared.wants_receipt_message() || read.offset == 0 {
+        if !self.worker.shared.wants_receipt_message() || read.offset == 0 {
             self.emit(handle, read.room, Event::Receipt(receipt), false, reply);
             return Ok(());
         }
         let place = read_place(handle)?;
-        let page = self.shared.history.read(&read.room, Range::After(read.offset - 1), 1);
+        let page = self.worker.shared.history.read(&read.room, Range::After(read.offset - 1), 1);
         let (room_server, session, reply) =
             (self.worker.room_server.clone(), handle.clone(), reply.clone());
         actix_rt::spawn(async move {

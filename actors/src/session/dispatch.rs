@@ -40,7 +40,7 @@ impl SessionCore {
         match self.rate.check() {
             Passage::Free => {}
             Passage::Limited => {
-                let request = decode(&self.shared.format(self.format));
+                let request = decode(&self.worker.shared.format(self.format));
                 let e = HubError::new(ErrorCode::RateLimited, "too many requests; slow down");
                 self.refuse(&request.reply, e);
                 return None;
@@ -51,7 +51,7 @@ impl SessionCore {
             }
         }
         let taken = Instant::now();
-        let request = decode(&self.shared.format(self.format));
+        let request = decode(&self.worker.shared.format(self.format));
         self.request(request, taken)
     }
 
@@ -152,13 +152,13 @@ impl SessionCore {
         if reply.is_some() {
             return self.done(reply);
         }
-        self.push(self.shared.format(self.format).event(&Event::Pong));
+        self.push(self.worker.shared.format(self.format).event(&Event::Pong));
     }
 
     /// Answers what is done, also before there is a session.
     fn done(&self, reply: &ReplyId) {
         if reply.is_some() {
-            self.push(self.shared.format(self.format).reply(reply, &Ok(Reply::Done)));
+            self.push(self.worker.shared.format(self.format).reply(reply, &Ok(Reply::Done)));
         }
     }
 
@@ -178,7 +178,7 @@ impl SessionCore {
             handle.reply(reply, &Ok(Reply::Done));
             return Ok(None);
         }
-        match (identify(&self.shared, auth), &self.open) {
+        match (identify(&self.worker.shared, auth), &self.open) {
             (Ok(identity), None) => {
                 let wait = self.open_or_close(identity, reply);
                 if let Some(handle) = &self.open {
@@ -213,11 +213,11 @@ impl SessionCore {
         reply: &ReplyId,
     ) -> Outcome {
         // Everybody in a room holds its name: one copy for all.
-        join.room = self.shared.relay.name_of(join.room);
+        join.room = self.worker.shared.relay.name_of(join.room);
         if join.room.is_reserved() {
             return Err(reserved());
         }
-        let max = self.shared.settings.max_rooms_per_session;
+        let max = self.worker.shared.settings.max_rooms_per_session;
         if !handle.is_in(&join.room) && handle.room_count() >= max {
             return Err(too_many_rooms(max));
         }
@@ -228,7 +228,7 @@ impl SessionCore {
             reply: reply.clone(),
         };
         let grants = handle.grants();
-        let allowed = match &self.shared.policy {
+        let allowed = match &self.worker.shared.policy {
             RoomPolicy::Open => true,
             RoomPolicy::Claims => grants.may_join(&join.room),
             RoomPolicy::Webhook(webhook) => {
@@ -275,7 +275,7 @@ impl SessionCore {
             }
         }
         self.check_publish(handle, &room)?;
-        if self.typing.as_ref() == Some(&room) {
+        if self.typing.as_deref() == Some(&room) {
             self.typing = None;
             let update = PresenceUpdate::SetTyping(handle.clone(), room.clone(), false);
             self.ask(RoomRequest::Presence(update), ReplyId::None);
@@ -353,7 +353,7 @@ impl SessionCore {
         if !handle.is_in(&room) {
             return Err(HubError::new(ErrorCode::NotAMember, "join the room first"));
         }
-        self.typing = typing.is_typing.then(|| room.clone());
+        self.typing = typing.is_typing.then(|| Box::new(room.clone()));
         let update = PresenceUpdate::SetTyping(handle.clone(), room, typing.is_typing);
         self.ask(RoomRequest::Presence(update), ReplyId::None);
         Ok(())
@@ -361,7 +361,7 @@ impl SessionCore {
 
     /// What may be joined may be read, without joining.
     fn may_look(&self, handle: &SessionHandle, room: &RoomName) -> Result<(), HubError> {
-        let allowed = match &self.shared.policy {
+        let allowed = match &self.worker.shared.policy {
             _ if room.is_reserved() => return Err(reserved()),
             _ if handle.is_in(room) => true,
             RoomPolicy::Open => true,
@@ -390,8 +390,8 @@ impl SessionCore {
         };
         let place = read_place(handle)?;
         let (handle, reply) = (handle.clone(), reply.clone());
-        let page = self.shared.history.read(&q.room, range, q.limit);
-        let max_bytes = self.shared.page_bytes();
+        let page = self.worker.shared.history.read(&q.room, range, q.limit);
+        let max_bytes = self.worker.shared.page_bytes();
         actix_rt::spawn(async move {
             let page = page.await.map(|page| page.fit(range, max_bytes));
             // What is told next must fit behind what waits already.
@@ -417,7 +417,7 @@ impl SessionCore {
     ) -> Result<(), HubError> {
         self.may_look(handle, &q.room)?;
         let place = read_place(handle)?;
-        let (handle, reply, shared) = (handle.clone(), reply.clone(), self.shared.clone());
+        let (handle, reply, shared) = (handle.clone(), reply.clone(), self.worker.shared.clone());
         actix_rt::spawn(async move {
             let Some(link) = shared.tracker.get() else { return };
             let room = q.room.clone();

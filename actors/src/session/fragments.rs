@@ -23,12 +23,10 @@ pub enum Whole {
     Binary(Bytes),
 }
 
-/// A message whose fragments are still coming.
-pub struct Fragments {
-    max: usize,
-    /// Apart, since few of the open connections are in a message.
-    begun: Option<Box<Begun>>,
-}
+/// A message whose fragments are still coming; apart, since few of the open connections
+/// are in one. It has at most the `max` bytes that each fragment is taken with.
+#[derive(Default)]
+pub struct Fragments(Option<Box<Begun>>);
 
 struct Begun {
     kind: Kind,
@@ -38,25 +36,20 @@ struct Begun {
 }
 
 impl Fragments {
-    /// Messages of at most `max` bytes.
-    pub fn new(max: usize) -> Self {
-        Self { max, begun: None }
-    }
-
     /// The first fragment.
-    pub fn start(&mut self, kind: Kind, part: &Bytes) -> Result<(), CloseCode> {
-        if self.begun.is_some() {
+    pub fn start(&mut self, kind: Kind, part: &Bytes, max: usize) -> Result<(), CloseCode> {
+        if self.0.is_some() {
             return Err(CloseCode::Protocol);
         }
-        self.begun = Some(Box::new(Begun { kind, data: BytesMut::new(), checked: 0 }));
-        self.append(part)
+        self.0 = Some(Box::new(Begun { kind, data: BytesMut::new(), checked: 0 }));
+        self.append(part, max)
     }
 
     /// One more fragment.
-    pub fn append(&mut self, part: &Bytes) -> Result<(), CloseCode> {
-        let Some(begun) = &mut self.begun else { return Err(CloseCode::Protocol) };
+    pub fn append(&mut self, part: &Bytes, max: usize) -> Result<(), CloseCode> {
+        let Some(begun) = &mut self.0 else { return Err(CloseCode::Protocol) };
         let Begun { kind, data, checked } = &mut **begun;
-        if data.len() + part.len() > self.max {
+        if data.len() + part.len() > max {
             return Err(CloseCode::TooBig);
         }
         data.extend_from_slice(part);
@@ -73,9 +66,9 @@ impl Fragments {
     }
 
     /// The last fragment: the whole message.
-    pub fn finish(&mut self, part: &Bytes) -> Result<Whole, CloseCode> {
-        self.append(part)?;
-        let Begun { kind, data, .. } = *self.begun.take().ok_or(CloseCode::Protocol)?;
+    pub fn finish(&mut self, part: &Bytes, max: usize) -> Result<Whole, CloseCode> {
+        self.append(part, max)?;
+        let Begun { kind, data, .. } = *self.0.take().ok_or(CloseCode::Protocol)?;
         match kind {
             Kind::Binary => Ok(Whole::Binary(data.freeze())),
             Kind::Text => ByteString::try_from(data.freeze())
@@ -96,28 +89,28 @@ mod tests {
 
     #[test]
     fn characters_may_be_cut_but_not_wrong() {
-        let mut f = Fragments::new(100);
-        f.start(Kind::Text, &b(b"a\xe2\x82")).unwrap();
-        assert_eq!(f.finish(&b(b"\xac!")).unwrap(), Whole::Text("a€!".into()));
-        f.start(Kind::Text, &b(b"ok")).unwrap();
-        assert_eq!(f.append(&b(b"\xff")), Err(CloseCode::InvalidText));
-        let mut f = Fragments::new(100);
-        f.start(Kind::Text, &b(b"\xe2")).unwrap();
-        assert_eq!(f.finish(&b(b"")), Err(CloseCode::InvalidText));
+        let mut f = Fragments::default();
+        f.start(Kind::Text, &b(b"a\xe2\x82"), 100).unwrap();
+        assert_eq!(f.finish(&b(b"\xac!"), 100).unwrap(), Whole::Text("a€!".into()));
+        f.start(Kind::Text, &b(b"ok"), 100).unwrap();
+        assert_eq!(f.append(&b(b"\xff"), 100), Err(CloseCode::InvalidText));
+        let mut f = Fragments::default();
+        f.start(Kind::Text, &b(b"\xe2"), 100).unwrap();
+        assert_eq!(f.finish(&b(b""), 100), Err(CloseCode::InvalidText));
     }
 
     #[test]
     fn binary_may_be_anything() {
-        let mut f = Fragments::new(100);
-        f.start(Kind::Binary, &b(b"\xff")).unwrap();
-        assert_eq!(f.finish(&b(b"\xfe")).unwrap(), Whole::Binary(b(b"\xff\xfe")));
+        let mut f = Fragments::default();
+        f.start(Kind::Binary, &b(b"\xff"), 100).unwrap();
+        assert_eq!(f.finish(&b(b"\xfe"), 100).unwrap(), Whole::Binary(b(b"\xff\xfe")));
     }
 
     #[test]
     fn the_whole_message_is_bounded() {
-        let mut f = Fragments::new(4);
-        f.start(Kind::Text, &b(b"abc")).unwrap();
-        assert_eq!(f.append(&b(b"de")), Err(CloseCode::TooBig));
-        assert_eq!(Fragments::new(4).append(&b(b"a")), Err(CloseCode::Protocol));
+        let mut f = Fragments::default();
+        f.start(Kind::Text, &b(b"abc"), 4).unwrap();
+        assert_eq!(f.append(&b(b"de"), 4), Err(CloseCode::TooBig));
+        assert_eq!(Fragments::default().append(&b(b"a"), 4), Err(CloseCode::Protocol));
     }
 }

@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -100,12 +100,15 @@ pub struct Connection {
     ping_sent: AtomicU64,
     /// When its token ends; while it must authenticate, until when.
     deadline: AtomicU64,
-    is_authenticated: AtomicBool,
-    warned: AtomicBool,
+    /// [`AUTHENTICATED`], [`WARNED`]: apart they would take eight bytes more of every connection.
+    state: AtomicU8,
     violation: Mutex<Option<CloseCode>>,
     watches: AtomicU32,
     handled: AtomicU64,
 }
+
+const AUTHENTICATED: u8 = 1;
+const WARNED: u8 = 2;
 
 impl Connection {
     /// A connection that must authenticate until `auth_deadline`.
@@ -124,8 +127,7 @@ impl Connection {
             last_seen: now.into(),
             ping_sent: 0.into(),
             deadline: auth_deadline.into(),
-            is_authenticated: false.into(),
-            warned: false.into(),
+            state: 0.into(),
             violation: Mutex::default(),
             watches: 0.into(),
             handled: 0.into(),
@@ -164,13 +166,12 @@ impl Connection {
     pub fn authenticated(&self, expires_at: Option<u64>) {
         self.deadline.store(expires_at.unwrap_or(u64::MAX), Ordering::Relaxed);
         // Behind it: the one deadline must not be taken for the other.
-        self.is_authenticated.store(true, Ordering::Release);
-        self.warned.store(false, Ordering::Relaxed);
+        self.state.store(AUTHENTICATED, Ordering::Release);
     }
 
     /// It has until `deadline` to authenticate again; look at it anew.
     pub fn must_authenticate(&self, deadline: u64) {
-        self.is_authenticated.store(false, Ordering::Relaxed);
+        self.state.fetch_and(!AUTHENTICATED, Ordering::Relaxed);
         self.deadline.store(deadline, Ordering::Release);
     }
 
@@ -214,14 +215,15 @@ impl Connection {
     /// A look at the times, for [`heartbeat::judge`](super::heartbeat::judge).
     pub fn vitals(&self) -> super::heartbeat::Vitals {
         let read = |v: &AtomicU64| v.load(Ordering::Relaxed);
-        let is_authenticated = self.is_authenticated.load(Ordering::Acquire);
+        let state = self.state.load(Ordering::Acquire);
+        let is_authenticated = state & AUTHENTICATED != 0;
         let deadline = |holds: bool| if holds { read(&self.deadline) } else { u64::MAX };
         super::heartbeat::Vitals {
             last_seen: read(&self.last_seen),
             ping_sent: Some(read(&self.ping_sent)).filter(|&t| t > 0),
             auth_deadline: deadline(!is_authenticated),
             expires_at: deadline(is_authenticated),
-            warned: self.warned.load(Ordering::Relaxed),
+            warned: state & WARNED != 0,
         }
     }
 
@@ -232,7 +234,7 @@ impl Connection {
 
     /// `token_expiring` was sent.
     pub fn warned(&self) {
-        self.warned.store(true, Ordering::Relaxed);
+        self.state.fetch_or(WARNED, Ordering::Relaxed);
     }
 }
 

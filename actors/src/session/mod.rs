@@ -9,7 +9,7 @@
 //! | [`engine`] | Socket.IO: many sessions on one connection, also over polling |
 //! | [`plain`] | a WebSocket whose messages go to an application |
 //! | `context` | the actor that reads WebSocket frames |
-//! | `handle` | what the rest of the hub holds of a session |
+//! | `handle`, `table` | what the rest of the hub holds of a session, and of all of them |
 //! | [`keeping`], `restore`, `resuming` | what survives the connection, and how it comes back |
 //! | [`heartbeat`], `rate`, `fragments` | pure |
 
@@ -27,6 +27,7 @@ mod rate;
 mod receipts;
 mod restore;
 mod resuming;
+mod table;
 
 use std::{future::Future, sync::Arc, time::Instant};
 
@@ -42,6 +43,7 @@ pub use self::{
     engine::EngineSettings,
     handle::{Connection, Grants, Identity, SessionHandle, Wire},
     heartbeat::HeartbeatSettings,
+    table::Sessions,
 };
 use crate::{
     messages::{RoomRequest, Watch},
@@ -50,8 +52,6 @@ use crate::{
 
 /// What a session needs to begin.
 pub struct SessionStart {
-    /// What everybody on the node shares.
-    pub shared: Arc<Shared>,
     /// What it talks to on its worker.
     pub worker: Arc<WorkerLink>,
     /// The connection.
@@ -65,6 +65,8 @@ pub struct SessionStart {
 /// What the sessions of one worker talk to; shared, since every recipient of its
 /// own would weigh on every idle connection.
 pub struct WorkerLink {
+    /// What everybody on the node shares.
+    pub shared: Arc<Shared>,
     /// The worker's number.
     pub index: usize,
     /// Its room server.
@@ -83,7 +85,7 @@ pub struct Session {
 impl Session {
     /// A session that has not read anything yet.
     pub fn new(start: SessionStart) -> Self {
-        let core = SessionCore::new(start.shared, start.worker, start.connection, start.format);
+        let core = SessionCore::new(start.worker, start.connection, start.format);
         Self { core, identity: start.identity.map(Box::new) }
     }
 }
@@ -102,7 +104,7 @@ impl FrameHandler for Session {
     const BINARY: bool = false;
 
     fn shared(&self) -> &Arc<Shared> {
-        &self.core.shared
+        &self.core.worker.shared
     }
 
     fn connection(&self) -> &Arc<Connection> {
@@ -110,7 +112,7 @@ impl FrameHandler for Session {
     }
 
     fn max_message(&self) -> usize {
-        self.core.shared.settings.max_frame_bytes
+        self.core.worker.shared.settings.max_frame_bytes
     }
 
     fn started(&mut self) -> Option<Wait> {

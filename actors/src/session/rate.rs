@@ -21,8 +21,10 @@ const STRIKE_BURSTS: u32 = 5;
 const MIN_STRIKES: u32 = 20;
 
 /// The rate limit of one session.
-pub struct Rate {
-    limiter: Option<Box<DefaultDirectRateLimiter>>,
+pub struct Rate(Option<Box<Limited>>);
+
+struct Limited {
+    limiter: DefaultDirectRateLimiter,
     strikes: u32,
     max_strikes: u32,
 }
@@ -31,27 +33,25 @@ impl Rate {
     /// At most `per_second` requests a second on average, `burst` at once. A
     /// `per_second` of 0 means no limit; a burst is at least 1.
     pub fn new(per_second: u32, burst: u32) -> Self {
-        let limiter = NonZeroU32::new(per_second).map(|rate| {
+        Self(NonZeroU32::new(per_second).map(|rate| {
             let burst = NonZeroU32::new(burst).unwrap_or(rate);
-            Box::new(RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)))
-        });
-        let burst = if burst == 0 { per_second } else { burst };
-        Self {
-            limiter,
-            strikes: 0,
-            max_strikes: burst.saturating_mul(STRIKE_BURSTS).max(MIN_STRIKES),
-        }
+            Box::new(Limited {
+                limiter: RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)),
+                strikes: 0,
+                max_strikes: burst.get().saturating_mul(STRIKE_BURSTS).max(MIN_STRIKES),
+            })
+        }))
     }
 
     /// Counts a request.
     pub fn check(&mut self) -> Passage {
-        let Some(limiter) = &self.limiter else { return Passage::Free };
-        if limiter.check().is_ok() {
-            self.strikes = self.strikes.saturating_sub(1);
+        let Some(limited) = &mut self.0 else { return Passage::Free };
+        if limited.limiter.check().is_ok() {
+            limited.strikes = limited.strikes.saturating_sub(1);
             return Passage::Free;
         }
-        self.strikes += 1;
-        if self.strikes > self.max_strikes { Passage::Abused } else { Passage::Limited }
+        limited.strikes += 1;
+        if limited.strikes > limited.max_strikes { Passage::Abused } else { Passage::Limited }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{messages::RoomRequest, receipt_store::Progress};
 impl SessionCore {
     /// Whether receipts are kept for the session's vocabulary.
     pub(super) fn keeps_receipts(&self) -> bool {
-        self.shared.keeps_receipts(&self.shared.format(self.format))
+        self.worker.shared.keeps_receipts(&self.worker.shared.format(self.format))
     }
 
     fn check_receipts(&self, handle: &SessionHandle, room: &RoomName) -> Result<(), HubError> {
@@ -60,10 +60,10 @@ impl SessionCore {
         reply: &ReplyId,
     ) -> Result<(), HubError> {
         self.check_receipts(handle, &q.room)?;
-        let Some(store) = self.shared.receipts.clone() else { return Ok(()) };
+        let Some(store) = self.worker.shared.receipts.clone() else { return Ok(()) };
         let place = read_place(handle)?;
         let (handle, reply) = (handle.clone(), reply.clone());
-        let head = self.shared.history.head(&q.room);
+        let head = self.worker.shared.history.head(&q.room);
         actix_rt::spawn(async move {
             let answer = async {
                 let head = head.await?;

@@ -35,7 +35,7 @@ impl SessionCore {
         resume: Resume,
         reply: &ReplyId,
     ) -> Wait {
-        let (shared, worker) = (self.shared.clone(), self.worker.clone());
+        let (shared, worker) = (self.worker.shared.clone(), self.worker.clone());
         let (handle, reply) = (handle.clone(), reply.clone());
         Box::pin(async move {
             let (rooms, recovered) = take_over(&shared, &handle, resume).await;

@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     collections::HashMap,
     future::poll_fn,
+    net::{IpAddr, Ipv4Addr},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -17,7 +18,10 @@ use hubbub_actors::{
     outbound::{Outbound, WhenFull},
     session::{
         self, Connection, Session, SessionStart, Wire,
-        engine::{self, Engine, EngineStart, Hello, seat::Seat},
+        engine::{
+            self, Engine, EngineStart, Hello,
+            seat::{Place, Places, Seat},
+        },
     },
     system::{Hub, Worker},
 };
@@ -46,6 +50,13 @@ pub struct Client {
     asked: HashMap<String, (bool, usize)>,
     /// Namespaces that are joined, and how often that was asked and answered.
     joined: [bool; 2],
+}
+
+/// Where there is always a place.
+struct Anywhere;
+
+impl Places for Anywhere {
+    fn give_back(&self, _: IpAddr) {}
 }
 
 /// Bytes as the transport hands them to a session: their headers are checked.
@@ -105,11 +116,11 @@ impl Client {
         let (feed, bytes) = mpsc::unbounded_channel();
         let ended = Rc::new(Cell::new(false));
         let peer = [127, 0, 0, 1].into();
-        let seat = Seat::take(shared, Transport::WebSocket, Box::new(()));
+        let place = Place { places: Arc::new(Anywhere), ip: Ipv4Addr::LOCALHOST.into() };
+        let seat = Seat::take(shared, Transport::WebSocket, place);
         if engine {
             let hello = named.map(|n| Hello { token: Some(token(n).into()), vocabulary: None });
             let start = EngineStart {
-                shared: shared.clone(),
                 worker: worker.link.clone(),
                 outbound: outbound.clone(),
                 peer,
@@ -125,7 +136,6 @@ impl Client {
             let connection = Arc::new(connection);
             let identity = named.and_then(|n| shared.authenticator.authenticate(token(n)).ok());
             let session = Session::new(SessionStart {
-                shared: shared.clone(),
                 worker: worker.link.clone(),
                 connection: connection.clone(),
                 format: FormatId(0),

@@ -176,7 +176,6 @@ impl Node {
         let outbound = Outbound::new(self.worker.flush.clone(), 1 << 20, WhenFull::Disconnect);
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let session = Session::new(SessionStart {
-            shared,
             worker: self.worker.link.clone(),
             connection: Arc::new(Connection::new(
                 Wire::Json,

@@ -158,7 +158,7 @@ impl World {
     pub fn bridge_exit(&mut self, node: usize, room: usize) {
         let now = self.instant();
         if let Some(entry) = self.bridged(node, room) {
-            entry.idle_since = Some(now);
+            entry.emptied(now);
         }
     }
 

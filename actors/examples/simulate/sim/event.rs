@@ -164,7 +164,7 @@ pub struct Seat {
     /// Where.
     pub room: usize,
     /// Which joining.
-    pub ticket: u64,
+    pub ticket: u32,
     /// The number of the client's request.
     pub request: u64,
 }

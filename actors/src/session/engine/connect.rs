@@ -38,7 +38,7 @@ impl Engine {
         namespace: ByteString,
         data: Option<&RawJson>,
     ) -> Option<Wait> {
-        if self.shared.is_draining() {
+        if self.worker.shared.is_draining() {
             self.connection.close(CloseCode::Draining);
             return None;
         }
@@ -47,7 +47,7 @@ impl Engine {
             MAIN_NAMESPACE => ByteString::from_static(MAIN_NAMESPACE),
             other => ByteString::from(other),
         };
-        let known = &self.shared.settings.engine.namespaces;
+        let known = &self.worker.shared.settings.engine.namespaces;
         if !pattern::any_matches(known, &namespace) {
             let refusal = engine_frame(|out| {
                 socketio::write_connect_error(out, &namespace, INVALID_NAMESPACE, None);
@@ -59,7 +59,7 @@ impl Engine {
             self.join_app(namespace, data);
             return None;
         }
-        let settings = &self.shared.settings.engine;
+        let settings = &self.worker.shared.settings.engine;
         let asked = vocabulary::wanted(data);
         let hello = self.hello.as_deref();
         let wanted = asked.as_deref().or_else(|| hello?.vocabulary.as_deref());
@@ -87,7 +87,7 @@ impl Engine {
             let why = format!("a connection may join {MAX_NAMESPACES} namespaces");
             return Err(HubError::new(ErrorCode::RateLimited, why));
         }
-        let shared = self.shared.clone();
+        let shared = self.worker.shared.clone();
         let mut auth = auth(data)?;
         if auth.token.is_none() {
             auth.token = self.hello.as_ref().and_then(|hello| hello.token.clone());
@@ -117,7 +117,7 @@ impl Engine {
             now,
             if later { now + shared.settings.auth_timeout_ms } else { u64::MAX },
         ));
-        let mut core = SessionCore::new(shared.clone(), self.worker.clone(), connection, format);
+        let mut core = SessionCore::new(self.worker.clone(), connection, format);
         if let Some(rate) = self.control.as_mut().and_then(|control| control.left.pop()) {
             core.rate = rate;
         }
@@ -142,7 +142,7 @@ impl Engine {
 
     /// Asks the application.
     fn join_app(&mut self, namespace: ByteString, data: Option<&RawJson>) {
-        let parser = self.shared.settings.engine.parser;
+        let parser = self.worker.shared.settings.engine.parser;
         let link = Link::engine(self.connection.clone());
         let link = SocketLink::new(link, namespace.clone(), parser);
         let Some(App::Namespaces(app)) = self.app.as_deref_mut() else { return };

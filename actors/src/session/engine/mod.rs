@@ -77,8 +77,6 @@ pub struct EngineSettings {
 
 /// What a connection needs to begin.
 pub struct EngineStart {
-    /// What everybody on the node shares.
-    pub shared: Arc<Shared>,
     /// What it talks to on its worker.
     pub worker: Arc<WorkerLink>,
     /// Its queue.
@@ -103,7 +101,6 @@ pub struct Hello {
 
 /// One Socket.IO connection, on whatever transport.
 pub struct Engine {
-    shared: Arc<Shared>,
     worker: Arc<WorkerLink>,
     connection: Arc<Connection>,
     hello: Option<Box<Hello>>,
@@ -155,8 +152,8 @@ enum Member {
 impl Engine {
     /// A connection that must join a namespace soon.
     pub fn new(start: EngineStart, registration: Registration) -> Self {
-        let settings = &start.shared.settings.engine;
-        let now = start.shared.clock.now();
+        let settings = &start.worker.shared.settings.engine;
+        let now = start.worker.shared.clock.now();
         let deadline = now + settings.connect_timeout_ms;
         let limits = socketio::Limits {
             max_packet_bytes: settings.max_payload,
@@ -178,7 +175,6 @@ impl Engine {
             recovering: None,
             control: None,
             registration,
-            shared: start.shared,
             worker: start.worker,
         };
         engine.watch();
@@ -187,7 +183,7 @@ impl Engine {
 
     /// The open packet, its `0` included.
     pub fn handshake(&self, transport: Transport) -> String {
-        let settings = &self.shared.settings.engine;
+        let settings = &self.worker.shared.settings.engine;
         let mut text = String::with_capacity(160);
         Handshake {
             sid: self.registration.sid().to_string(),
@@ -224,11 +220,11 @@ impl Engine {
 
     /// What everybody on the node shares.
     pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+        &self.worker.shared
     }
 
     fn now(&self) -> u64 {
-        self.shared.clock.now()
+        self.worker.shared.clock.now()
     }
 
     /// Has the heart look at the connection anew.
@@ -240,7 +236,7 @@ impl Engine {
 
     /// Whether the last pong is too long ago, to the millisecond.
     fn is_lost(&self) -> bool {
-        let times = self.shared.settings.engine.heartbeat;
+        let times = self.worker.shared.settings.engine.heartbeat;
         self.now() >= self.connection.vitals().last_seen + times.heartbeat_ms + times.timeout_ms
     }
 
@@ -367,7 +363,7 @@ impl Engine {
             }
         };
         let SocketEvent { name, args, id, attachments } = event;
-        let max = self.shared.settings.max_frame_bytes;
+        let max = self.worker.shared.settings.max_frame_bytes;
         let refusal = if !attachments.is_empty() {
             Some(HubError::bad_request("this event takes no binary data; encode it as text"))
         } else if bytes > max {
@@ -388,7 +384,7 @@ impl Engine {
     /// Without a namespace it has as long as at the beginning to join one.
     fn left(&self) {
         if self.joined.is_empty() {
-            let wait = self.shared.settings.engine.connect_timeout_ms;
+            let wait = self.worker.shared.settings.engine.connect_timeout_ms;
             self.connection.must_authenticate(self.now() + wait);
             self.watch();
         }
@@ -396,7 +392,7 @@ impl Engine {
 
     /// Counts a packet that is no event: who sends too many is closed.
     fn control(&mut self) -> &mut Control {
-        let settings = &self.shared.settings;
+        let settings = &self.worker.shared.settings;
         self.control.get_or_insert_with(|| {
             let rate = Rate::new(settings.messages_per_second, settings.burst);
             Box::new(Control { rate, left: Vec::new() })
@@ -420,7 +416,7 @@ impl Engine {
 
     /// Pushes a Socket.IO packet of the connection itself, as its parser reads it.
     fn push_packet(&self, text: String) {
-        let frame = match self.shared.settings.engine.parser {
+        let frame = match self.worker.shared.settings.engine.parser {
             Parser::Default => Some(Frame::text(text.as_bytes())),
             Parser::Msgpack => {
                 msgpack::from_frame(text.as_bytes()).map(|packet| Frame::binary(&packet))
@@ -451,7 +447,7 @@ impl FrameHandler for Engine {
     const BINARY: bool = true;
 
     fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+        &self.worker.shared
     }
 
     fn connection(&self) -> &Arc<Connection> {
@@ -460,7 +456,7 @@ impl FrameHandler for Engine {
 
     fn max_message(&self) -> usize {
         // Before the message stands its Engine.IO prefix.
-        self.shared.settings.engine.max_payload
+        self.worker.shared.settings.engine.max_payload
     }
 
     fn started(&mut self) -> Option<Wait> {

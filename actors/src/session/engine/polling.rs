@@ -75,7 +75,7 @@ impl Polling {
     pub fn launch(start: EngineStart, seat: Seat) -> String {
         let mut hello = String::new();
         Self::create(|ctx| {
-            let registry = &start.shared.engines;
+            let registry = &start.worker.shared.engines;
             let registration = registry.add(start.worker.index, Some(ctx.address().recipient()));
             let mut engine = Engine::new(start, registration);
             hello = engine.handshake(Transport::Polling);

@@ -80,7 +80,7 @@ impl Engine {
     /// Looks for the session that a CONNECT asks back; it is answered when the wait
     /// is over, by [`recovered`](Self::recovered).
     pub(super) fn recover(&mut self, ticket: Ticket, recovering: Recovering) -> Wait {
-        let shared = self.shared.clone();
+        let shared = self.worker.shared.clone();
         let identity = recovering.identity.clone();
         let wire = recovering.namespace.clone();
         let vocabulary: Box<str> = shared.format(recovering.core.format).vocabulary().into();
@@ -150,7 +150,7 @@ impl Engine {
         let Recovering { namespace, core, identity, vocabulary, found } = recovering;
         let found = found.lock().take();
         let result = if found.is_some() { "recovered" } else { "refused" };
-        self.shared.metrics.recoveries.with_label_values(&[result]).inc();
+        self.worker.shared.metrics.recoveries.with_label_values(&[result]).inc();
         let opened = match found {
             Some(Found { claim, id, secret, marks, rooms }) => {
                 let restored = Restored { id, secret, owner: claim.owner, marks, rooms };
@@ -198,7 +198,7 @@ impl Engine {
     /// Answers a CONNECT that is refused, in the vocabulary's own words if it has some;
     /// the connection stays.
     pub(super) fn refuse(&self, namespace: &str, e: &HubError, own: Option<&str>) {
-        let errors = &self.shared.metrics.errors;
+        let errors = &self.worker.shared.metrics.errors;
         errors.with_label_values(&[e.code.as_str()]).inc();
         let data = format!(r#"{{"code":"{}"}}"#, e.code);
         let refusal = engine_frame(|out| {

@@ -113,10 +113,10 @@ pub struct FrameGuard {
     filled: u8,
     /// Bytes of mask and payload still to come of the current frame.
     skip: u64,
-    /// Payload bytes so far of the fragmented message under way.
-    message: Option<u64>,
+    /// Payload bytes so far of the fragmented message under way, if one is.
+    message: u64,
+    in_message: bool,
     frames: u64,
-    control_frames: u64,
     closing: bool,
     /// Compressed messages are allowed.
     deflate: bool,
@@ -147,9 +147,9 @@ impl FrameGuard {
             header: [0; 10],
             filled: 0,
             skip: 0,
-            message: None,
+            message: 0,
+            in_message: false,
             frames: 0,
-            control_frames: 0,
             closing: false,
             deflate: false,
             compressed: false,
@@ -182,9 +182,9 @@ impl FrameGuard {
         }
     }
 
-    /// As [`inspect`](Self::inspect), up to where a compressed message begins or
-    /// has ended, also by the close frame that comes in its midst; gives how many bytes that are. All of them belong to a compressed
-    /// message and the control frames within it if
+    /// As [`inspect`](Self::inspect), up to where a compressed message begins or has
+    /// ended, also by a close frame in its midst; gives how many bytes that are. All
+    /// of them belong to a compressed message and the control frames within it if
     /// [`enters_compressed`](Self::enters_compressed) held before, else none do.
     ///
     /// # Errors
@@ -223,17 +223,10 @@ impl FrameGuard {
         self.frames
     }
 
-    /// How many of [`frames`](Self::frames) were pings, pongs and closes: a
-    /// flood of them costs the sender two bytes each, so limit them.
-    #[must_use]
-    pub const fn control_frames(&self) -> u64 {
-        self.control_frames
-    }
-
     /// Whether a fragmented message is under way.
     #[must_use]
     pub const fn in_message(&self) -> bool {
-        self.message.is_some()
+        self.in_message
     }
 
     /// Whether the header of a close frame was seen.
@@ -325,7 +318,7 @@ impl FrameGuard {
         let first = self.header[0];
         if first & RESERVED != 0 {
             // Only the first frame of a message says that it is compressed.
-            let data = matches!(first & 0x0F, 0x1 | 0x2) && self.message.is_none();
+            let data = matches!(first & 0x0F, 0x1 | 0x2) && !self.in_message;
             if !self.deflate || first & RESERVED != RSV1 || !data {
                 return Err(FrameError::ReservedBits);
             }
@@ -335,10 +328,8 @@ impl FrameGuard {
             Opcode::from_bits(first & 0x0F).ok_or(FrameError::ReservedOpcode(first & 0x0F))?;
         let fin = first & FIN != 0;
         match opcode {
-            Opcode::Continuation if self.message.is_none() => {
-                Err(FrameError::ContinuationWithoutStart)
-            }
-            Opcode::Text | Opcode::Binary if self.message.is_some() => {
+            Opcode::Continuation if !self.in_message => Err(FrameError::ContinuationWithoutStart),
+            Opcode::Text | Opcode::Binary if self.in_message => {
                 Err(FrameError::MessageInsideMessage)
             }
             Opcode::Close | Opcode::Ping | Opcode::Pong if !fin => {
@@ -379,15 +370,15 @@ impl FrameGuard {
     fn begin(&mut self, length: u64) -> Result<(), FrameError> {
         let fin = self.header[0] & FIN != 0;
         if self.is_control() {
-            self.control_frames += 1;
             self.closing = self.header[0] & 0x0F == Opcode::Close.bits();
         } else {
             // Below 2^63 each, and the sum so far is within the limit.
-            let total = self.message.unwrap_or(0).saturating_add(length);
+            let total = self.message.saturating_add(length);
             if total > self.max_message_bytes {
                 return Err(FrameError::TooBig { max: self.max_message_bytes });
             }
-            self.message = (!fin).then_some(total);
+            self.in_message = !fin;
+            self.message = if fin { 0 } else { total };
         }
         self.frames += 1;
         self.filled = 0;
