@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use actix::Message;
 use hubbub_protocol::{
-    event::{Event, Member, ReplyId, Status},
+    event::{Event, MemberList, ReplyId, Status},
     id::{RoomName, SessionId, UserId},
     position::Position,
     record::{Body, Stored},
@@ -181,7 +181,7 @@ impl Message for PresenceUpdate {
 #[derive(Clone, Debug, Default)]
 pub struct MembersPage {
     /// Sorted by user id.
-    pub members: Arc<[Member]>,
+    pub members: Arc<MemberList>,
     /// How many users are members in all.
     pub count: usize,
     /// Whether more follow.

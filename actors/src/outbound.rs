@@ -100,7 +100,7 @@ pub struct Outbound {
     answered: AtomicBool,
     pings: AtomicU32,
     pongs: AtomicU32,
-    reading: AtomicU32,
+    reading: AtomicU8,
     /// The client's window, as a power of two; 0 for one that takes nothing compressed.
     window_bits: AtomicU8,
 }
@@ -122,7 +122,7 @@ impl Outbound {
             answered: AtomicBool::new(false),
             pings: AtomicU32::new(0),
             pongs: AtomicU32::new(0),
-            reading: AtomicU32::new(0),
+            reading: AtomicU8::new(0),
             window_bits: AtomicU8::new(0),
         })
     }

@@ -20,7 +20,7 @@ use hubbub_protocol::{
     position::Position,
     record::{Body, Record},
     traceparent::TraceParent,
-    wire::Format,
+    wire::{Format, socketio},
 };
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
@@ -219,6 +219,10 @@ impl Hub {
             shared: self.shared.clone(),
             index: room_servers.len() - 1,
             room_server: room_server.recipient(),
+            packets: Arc::new(socketio::Limits {
+                max_packet_bytes: self.shared.settings.engine.max_payload,
+                ..socketio::Limits::default()
+            }),
             heart: heart.recipient(),
         };
         Worker { link: Arc::new(link), flush }

@@ -11,7 +11,7 @@ pub struct ReadPlace(Arc<Outbound>);
 impl Outbound {
     /// A place among the reads whose answers will go out here; none if all `max` are
     /// taken.
-    pub fn read_place(self: &Arc<Self>, max: u32) -> Option<ReadPlace> {
+    pub fn read_place(self: &Arc<Self>, max: u8) -> Option<ReadPlace> {
         let place = ReadPlace(self.clone());
         (self.reading.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
     }

@@ -233,7 +233,7 @@ impl PresenceTracker {
     fn members(&self, room: &RoomName, after: Option<&UserId>, limit: usize) -> MembersPage {
         let now = self.shared.clock.now();
         let (members, count, has_more) = self.table.members(room, after, limit, now);
-        MembersPage { members: members.into(), count, has_more }
+        MembersPage { members: Arc::new(members.into_iter().collect()), count, has_more }
     }
 
     fn tick(&mut self) {

@@ -132,7 +132,7 @@ mod tests {
         for event in news {
             assert!(!newcomers.news(id, &room, event));
         }
-        let members = named.iter().map(|user| member(user)).collect();
+        let members = Arc::new(named.iter().map(|user| member(user)).collect());
         let has_more = count > named.len();
         let told = newcomers.listed(id, &room, &MembersPage { members, count, has_more });
         assert!(newcomers.news(id, &room, &came("y")), "told at once from now on");

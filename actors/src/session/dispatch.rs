@@ -477,7 +477,7 @@ fn enter(
 
 /// Reads a connection may wait for at a time, also those of sessions that have ended on
 /// it; one more is `rate_limited`.
-const MAX_READS: u32 = 8;
+const MAX_READS: u8 = 8;
 
 pub(super) fn read_place(handle: &Arc<SessionHandle>) -> Result<ReadPlace, HubError> {
     handle.connection.outbound.read_place(MAX_READS).ok_or_else(|| {

@@ -36,7 +36,11 @@ use actix_http::error::PayloadError;
 use bytes::Bytes;
 use bytestring::ByteString;
 use futures_util::Stream;
-use hubbub_protocol::{close::CloseCode, event::ReplyId, wire::FormatId};
+use hubbub_protocol::{
+    close::CloseCode,
+    event::ReplyId,
+    wire::{FormatId, socketio},
+};
 
 use self::{context::FrameHandler, core::SessionCore, dispatch::Wait};
 pub use self::{
@@ -71,6 +75,8 @@ pub struct WorkerLink {
     pub index: usize,
     /// Its room server.
     pub room_server: Recipient<RoomRequest>,
+    /// The bounds of a Socket.IO packet.
+    pub packets: Arc<socketio::Limits>,
     /// Its heart.
     pub heart: Recipient<Watch>,
 }

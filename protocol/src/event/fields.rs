@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use super::EventKind;
+use super::{EventKind, MemberList};
 use crate::timestamp::Timestamp;
 
 /// Receives the fields of an event, in order. Absent fields are not shown.
@@ -25,6 +25,10 @@ pub trait Fields {
     fn raw(&mut self, name: &'static str, value: &RawValue);
     /// A list of things with fields of their own.
     fn list(&mut self, name: &'static str, items: &mut dyn Iterator<Item = &dyn Fieldset>);
+    /// A list of members, which others may be told as well.
+    fn members(&mut self, name: &'static str, members: &MemberList) {
+        self.list(name, &mut members.iter().map(|m| m as &dyn Fieldset));
+    }
 }
 
 /// Something with fields.

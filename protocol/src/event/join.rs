@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EventKind, Fields, Fieldset, Member};
+use super::{EventKind, Fields, Fieldset, MemberList};
 use crate::{id::RoomName, position::Position, record::Stored};
 
 /// Asks to become a member of a room.
@@ -22,7 +22,7 @@ pub struct Joined {
     /// Where the client stands once it has taken `messages`.
     pub position: Position,
     /// At most [`MAX_MEMBERS_PAGE`](crate::limits::MAX_MEMBERS_PAGE) of the members.
-    pub members: Arc<[Member]>,
+    pub members: Arc<MemberList>,
     /// How many users are members in all.
     pub member_count: usize,
     /// Whether everything since the position asked for is in `messages` or follows.
@@ -41,7 +41,7 @@ impl Fieldset for Joined {
         out.text("roomId", self.room.as_str());
         out.text("epoch", &self.position.epoch.to_string());
         out.number("offset", self.position.offset);
-        out.list("members", &mut self.members.iter().map(|m| m as &dyn Fieldset));
+        out.members("members", &self.members);
         out.number("memberCount", self.member_count as u64);
         out.flag("recovered", self.recovered);
         out.list("messages", &mut self.messages.iter().map(|m| &**m as &dyn Fieldset));

@@ -1,6 +1,9 @@
 //! `members`, and what is told when a user becomes one.
 
-use std::sync::Arc;
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 use super::{EventKind, Fields, Fieldset, Status};
 use crate::{
@@ -66,5 +69,37 @@ impl Fieldset for Member {
         }
         out.text("status", self.status.as_str());
         out.number("socketCount", self.socket_count as u64);
+    }
+}
+
+/// Members of a room as a list that may be told many times: the JSON of all is written once.
+#[derive(Debug, Default)]
+pub struct MemberList {
+    members: Box<[Member]>,
+    json: OnceLock<Box<[u8]>>,
+}
+
+impl MemberList {
+    /// The list as JSON; `write` writes it when it is asked for first.
+    pub fn json(&self, write: impl FnOnce(&[Member], &mut Vec<u8>)) -> &[u8] {
+        self.json.get_or_init(|| {
+            let mut json = Vec::new();
+            write(&self.members, &mut json);
+            json.into()
+        })
+    }
+}
+
+impl Deref for MemberList {
+    type Target = [Member];
+
+    fn deref(&self) -> &[Member] {
+        &self.members
+    }
+}
+
+impl FromIterator<Member> for MemberList {
+    fn from_iter<I: IntoIterator<Item = Member>>(members: I) -> Self {
+        Self { members: members.into_iter().collect(), json: OnceLock::new() }
     }
 }

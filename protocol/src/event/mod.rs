@@ -31,7 +31,7 @@ pub use fields::{Fields, Fieldset};
 pub use history::History;
 pub use join::{Join, Joined};
 pub use leave::{Leave, Left};
-pub use members::{GetMembers, Member};
+pub use members::{GetMembers, Member, MemberList};
 pub use message::Publish;
 pub use notification::Notification;
 pub use presence::{PresenceChanged, SetPresence, Status};

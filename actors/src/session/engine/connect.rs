@@ -118,7 +118,7 @@ impl Engine {
             if later { now + shared.settings.auth_timeout_ms } else { u64::MAX },
         ));
         let mut core = SessionCore::new(self.worker.clone(), connection, format);
-        if let Some(rate) = self.control.as_mut().and_then(|control| control.left.pop()) {
+        if let Some(rate) = self.left_rate() {
             core.rate = rate;
         }
         let Some(identity) = identity else {

@@ -106,13 +106,19 @@ pub struct Engine {
     hello: Option<Box<Hello>>,
     reassembler: Reassembler,
     joined: Vec<Joined>,
-    /// A CONNECT that asks a session back, while that is looked for.
-    recovering: Option<Box<Recovering>>,
-    /// Made when it joins, leaves or acknowledges again.
-    control: Option<Box<Control>>,
+    /// What most connections never have.
+    rare: Option<Box<Rare>>,
     registration: Registration,
     /// What answers in place of the hub's rooms. Behind a pointer: a hub has none.
     app: Option<Box<App>>,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// A CONNECT that asks a session back, while that is looked for.
+    recovering: Option<Box<Recovering>>,
+    /// Made when it joins, leaves or acknowledges again.
+    control: Option<Control>,
 }
 
 /// What a connection is counted by that its sessions are not.
@@ -155,10 +161,6 @@ impl Engine {
         let settings = &start.worker.shared.settings.engine;
         let now = start.worker.shared.clock.now();
         let deadline = now + settings.connect_timeout_ms;
-        let limits = socketio::Limits {
-            max_packet_bytes: settings.max_payload,
-            ..socketio::Limits::default()
-        };
         let connection = Connection::new(Wire::Engine, start.outbound, start.peer, now, deadline);
         let connection = Arc::new(connection);
         let app = start.app.map(|make| Box::new(make(Link::engine(connection.clone()))));
@@ -170,10 +172,10 @@ impl Engine {
             connection,
             app,
             hello: start.hello,
-            reassembler: Reassembler::new(limits).with_parser(settings.parser),
+            reassembler: Reassembler::new(start.worker.packets.clone())
+                .with_parser(settings.parser),
             joined: Vec::new(),
-            recovering: None,
-            control: None,
+            rare: None,
             registration,
             worker: start.worker,
         };
@@ -393,10 +395,15 @@ impl Engine {
     /// Counts a packet that is no event: who sends too many is closed.
     fn control(&mut self) -> &mut Control {
         let settings = &self.worker.shared.settings;
-        self.control.get_or_insert_with(|| {
+        self.rare.get_or_insert_default().control.get_or_insert_with(|| {
             let rate = Rate::new(settings.messages_per_second, settings.burst);
-            Box::new(Control { rate, left: Vec::new() })
+            Control { rate, left: Vec::new() }
         })
+    }
+
+    /// The rate of a session that has left.
+    fn left_rate(&mut self) -> Option<Rate> {
+        self.rare.as_mut()?.control.as_mut()?.left.pop()
     }
 
     fn may_control(&mut self) -> bool {
@@ -481,7 +488,8 @@ impl FrameHandler for Engine {
     }
 
     fn go_on(&mut self) -> Option<Wait> {
-        if let Some(recovering) = self.recovering.take() {
+        if let Some(recovering) = self.rare.as_mut().and_then(|rare| rare.recovering.take()) {
+            self.rare.take_if(|rare| rare.control.is_none());
             return self.recovered(*recovering);
         }
         // Whatever waits, waits for one command of one session.

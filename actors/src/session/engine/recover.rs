@@ -85,7 +85,7 @@ impl Engine {
         let wire = recovering.namespace.clone();
         let vocabulary: Box<str> = shared.format(recovering.core.format).vocabulary().into();
         let slot = recovering.found.clone();
-        self.recovering = Some(Box::new(recovering));
+        self.rare.get_or_insert_default().recovering = Some(Box::new(recovering));
         Box::pin(async move {
             let claimed = claim(&shared, ticket.id, |kept| {
                 kept.secret == ticket.secret

@@ -17,8 +17,9 @@ use parking_lot::RwLock;
 use super::polling::PollingRequest;
 
 /// The id of an Engine.IO connection: 128 random bits, 32 hex digits in a URL.
+// Bytes: a number of this size would have every connection padded.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Sid(u128);
+pub struct Sid([u8; 16]);
 
 impl Sid {
     /// A fresh one that nobody can guess.
@@ -30,13 +31,14 @@ impl Sid {
     pub fn parse(text: &str) -> Option<Self> {
         let plain = text.len() == 32
             && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if plain { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+        let number = plain.then(|| u128::from_str_radix(text, 16).ok()).flatten()?;
+        Some(Self(number.to_be_bytes()))
     }
 }
 
 impl fmt::Display for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
@@ -140,8 +142,8 @@ impl Registry {
                 polling: Some(polling),
             }),
         };
-        self.entries.write().insert(sid, entry.clone());
-        Registration { sid, entry, registry: self.clone() }
+        self.entries.write().insert(sid, entry);
+        Registration { sid, registry: self.clone() }
     }
 
     /// How many there are.
@@ -158,7 +160,6 @@ impl Registry {
 /// A connection's place in the registry; taken out when dropped.
 pub struct Registration {
     sid: Sid,
-    entry: Arc<Entry>,
     registry: Arc<Registry>,
 }
 
@@ -170,7 +171,9 @@ impl Registration {
 
     /// From now on it is on a WebSocket.
     pub(super) fn on_websocket(&self) {
-        self.entry.state.store(WEBSOCKET, Ordering::Release);
+        if let Some(entry) = self.registry.entries.read().get(&self.sid) {
+            entry.state.store(WEBSOCKET, Ordering::Release);
+        }
     }
 }
 

@@ -153,7 +153,7 @@ fn shapes_nest_rename_and_leave_out() {
     let joined = Event::Joined(Joined {
         room: room("r1"),
         position: one.position,
-        members: vec![member("r1")].into(),
+        members: Arc::new([member("r1")].into_iter().collect()),
         member_count: 1,
         recovered: false,
         messages: vec![other, one],

@@ -122,8 +122,6 @@ pub struct FrameGuard {
     deflate: bool,
     /// A compressed message is under way.
     compressed: bool,
-    /// Bytes of the last chunk that lie before a frame that was refused.
-    sound: usize,
     /// Apart, since every open connection has a guard and few are at their end.
     end: Option<Box<End>>,
 }
@@ -134,6 +132,8 @@ struct End {
     /// Mask and payload of the close frame, for its check.
     close: Vec<u8>,
     failed: Option<FrameError>,
+    /// Bytes of the last chunk that lie before the frame that was refused.
+    sound: usize,
 }
 
 impl FrameGuard {
@@ -153,7 +153,6 @@ impl FrameGuard {
             closing: false,
             deflate: false,
             compressed: false,
-            sound: 0,
             end: None,
         }
     }
@@ -174,7 +173,9 @@ impl FrameGuard {
         let mut looked = 0;
         loop {
             let step = self.advance(&chunk[looked..]);
-            self.sound += looked;
+            if let (Err(_), Some(end)) = (&step, &mut self.end) {
+                end.sound += looked;
+            }
             looked += step?;
             if looked == chunk.len() {
                 return Ok(());
@@ -190,12 +191,16 @@ impl FrameGuard {
     /// # Errors
     /// As [`inspect`](Self::inspect).
     pub fn advance(&mut self, chunk: &[u8]) -> Result<usize, FrameError> {
-        if let Some(error) = self.end.as_ref().and_then(|end| end.failed) {
-            self.sound = 0;
+        if let Some(end) = &mut self.end
+            && let Some(error) = end.failed
+        {
+            end.sound = 0;
             return Err(error);
         }
-        self.walk(chunk).inspect_err(|error| {
-            self.end.get_or_insert_default().failed = Some(*error);
+        let mut sound = 0;
+        self.walk(chunk, &mut sound).inspect_err(|error| {
+            let end = self.end.get_or_insert_default();
+            (end.failed, end.sound) = (Some(*error), sound);
         })
     }
 
@@ -238,18 +243,18 @@ impl FrameGuard {
     /// How many bytes of the chunk that was refused belong to frames before the
     /// bad one: what the decoder may still be given.
     #[must_use]
-    pub const fn sound_bytes(&self) -> usize {
-        self.sound
+    pub fn sound_bytes(&self) -> usize {
+        self.end.as_ref().map_or(0, |end| end.sound)
     }
 
-    fn walk(&mut self, mut chunk: &[u8]) -> Result<usize, FrameError> {
+    /// `sound` becomes how many bytes lie before the frame that is looked at.
+    fn walk(&mut self, mut chunk: &[u8], sound: &mut usize) -> Result<usize, FrameError> {
         let whole = chunk.len();
-        self.sound = 0;
         while !chunk.is_empty() {
             if self.filled == 0 && self.skip == 0 {
-                self.sound = whole - chunk.len();
-                if self.deflate && self.sound > 0 && self.begins_compressed(chunk) {
-                    return Ok(self.sound);
+                *sound = whole - chunk.len();
+                if self.deflate && *sound > 0 && self.begins_compressed(chunk) {
+                    return Ok(*sound);
                 }
             }
             if self.skip > 0 {

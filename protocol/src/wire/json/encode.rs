@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     error::HubError,
-    event::{Event, EventKind, Fields, Fieldset, Reply, ReplyId},
+    event::{Event, EventKind, Fields, Fieldset, MemberList, Reply, ReplyId},
     timestamp::Timestamp,
 };
 
@@ -115,15 +115,27 @@ impl Fields for Object<'_> {
 
     fn list(&mut self, name: &'static str, items: &mut dyn Iterator<Item = &dyn Fieldset>) {
         self.name(name);
-        self.out.push(b'[');
-        for (i, item) in items.enumerate() {
-            if i > 0 {
-                self.out.push(b',');
-            }
-            write_fieldset(self.out, item);
-        }
-        self.out.push(b']');
+        write_list(self.out, items);
     }
+
+    fn members(&mut self, name: &'static str, members: &MemberList) {
+        self.name(name);
+        let json = members.json(|members, out| {
+            write_list(out, &mut members.iter().map(|m| m as &dyn Fieldset));
+        });
+        self.out.extend_from_slice(json);
+    }
+}
+
+fn write_list(out: &mut Vec<u8>, items: &mut dyn Iterator<Item = &dyn Fieldset>) {
+    out.push(b'[');
+    for (i, item) in items.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_fieldset(out, item);
+    }
+    out.push(b']');
 }
 
 fn write_fieldset(out: &mut Vec<u8>, item: &dyn Fieldset) {

@@ -195,7 +195,7 @@ pub(crate) fn golden(kind: EventKind) -> Option<(Event, &'static str)> {
             Event::Joined(Joined {
                 room,
                 position: Position { epoch: Epoch(1), offset: 2 },
-                members: [member].into(),
+                members: Arc::new([member].into_iter().collect()),
                 member_count: 1,
                 recovered: true,
                 messages: vec![stored(Body::Message { content: "x".into(), data: None })],

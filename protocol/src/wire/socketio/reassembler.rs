@@ -1,5 +1,7 @@
 //! Messages in, complete packets out.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
@@ -54,7 +56,8 @@ impl Default for Limits {
 /// see [`is_waiting`](Self::is_waiting).
 #[derive(Debug)]
 pub struct Reassembler {
-    limits: Limits,
+    /// Shared by all sessions.
+    limits: Arc<Limits>,
     /// Behind a pointer: an idle session waits for nothing.
     waiting: Option<Box<Waiting>>,
     failed: bool,
@@ -72,14 +75,15 @@ struct Waiting {
 impl Reassembler {
     /// A reassembler for a fresh session.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
+    pub fn new(limits: impl Into<Arc<Limits>>) -> Self {
+        let limits = limits.into();
         Self { limits, waiting: None, failed: false, parser: Parser::Default }
     }
 
     /// The same for packets of another parser. With [`Parser::Msgpack`] each binary
     /// message is a packet, and texts are refused.
     #[must_use]
-    pub const fn with_parser(mut self, parser: Parser) -> Self {
+    pub fn with_parser(mut self, parser: Parser) -> Self {
         self.parser = parser;
         self
     }
@@ -164,7 +168,7 @@ impl Reassembler {
         Ok(Some(packet))
     }
 
-    const fn check_size(&self, bytes: usize) -> Result<(), SocketError> {
+    fn check_size(&self, bytes: usize) -> Result<(), SocketError> {
         let max = self.limits.max_packet_bytes;
         if bytes > max {
             return Err(SocketError::TooLarge { max });
