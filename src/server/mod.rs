@@ -2,13 +2,14 @@
 
 pub(crate) mod archive;
 mod cluster;
+mod door;
 pub(crate) mod fleet;
 mod wiring;
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, TlsAcceptorConfig};
-use actix_server::{Server, ServerHandle};
+use actix_server::Server;
 use actix_service::{fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use hubbub_actors::{
@@ -20,6 +21,7 @@ use hubbub_actors::{
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::door::Door;
 use crate::{
     auth::Verifier,
     config::{Config, Secret, tls},
@@ -96,9 +98,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
     let state = http::HttpState::new(hub.clone(), config.clone(), registry, dev_secret)
         .map_err(|e| format!("metrics: {e}"))?;
     let drain_asked = state.drain_asked();
-    let server = bind(&config, &hub, state, listener, application)?;
-    let handle = server.handle();
-    actix_web::rt::spawn(server);
+    let door = bind(&config, &hub, state, listener, application)?;
     announce(&config, address);
     let reporter = actix_web::rt::spawn(async {
         let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -117,7 +117,7 @@ async fn run(config: Arc<Config>, application: Arc<dyn Application>) -> Result<(
         log::warn!("ended at once by a second signal");
         std::process::exit(130);
     });
-    drain(&config, &hub, &handle).await;
+    drain(&config, &hub, &door).await;
     spans.close().await;
     reporter.abort();
     refused.map_or(Ok(()), Err)
@@ -171,7 +171,7 @@ fn bind(
     state: http::HttpState,
     listener: std::net::TcpListener,
     application: Arc<dyn Application>,
-) -> Result<Server, String> {
+) -> Result<Door, String> {
     let max = config.limits.max_connections;
     let cluster = hub.shared().cluster.clone();
     let limits = ConnectionLimits::new(max, config.limits.max_connections_per_ip, cluster);
@@ -183,11 +183,6 @@ fn bind(
     };
     // Room for plain requests beside the connections that stay.
     let concurrent = if max == 0 { usize::MAX >> 1 } else { max.saturating_add(1024) };
-    let server = Server::build()
-        .workers(workers)
-        .max_concurrent_connections(concurrent)
-        .shutdown_timeout(1)
-        .disable_signals();
     let (config, hub) = (config.clone(), hub.clone());
     let doormen = Doormen::default();
     // Called once on each worker's own thread.
@@ -222,18 +217,40 @@ fn bind(
                 }))
         };
     }
-    let server = match tls {
-        None => server.listen("hubbub", listener, move || {
+    let plain = {
+        let service = service.clone();
+        move || {
             let (transport, app) = service();
             http_service!(transport).finish(app).tcp()
-        }),
-        Some(tls) => server.listen("hubbub", listener, move || {
+        }
+    };
+    let encrypted = tls.map(|tls| {
+        move || {
             let (transport, app) = service();
             let tls_times = TlsAcceptorConfig::default().handshake_timeout(handshake);
             http_service!(transport).finish(app).rustls_0_23_with_config(tls.clone(), tls_times)
-        }),
+        }
+    });
+    if workers == 1 {
+        return match encrypted {
+            None => Door::own(listener, concurrent, plain),
+            Some(encrypted) => Door::own(listener, concurrent, encrypted),
+        }
+        .map_err(|e| format!("cannot start the worker: {e}"));
+    }
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(concurrent)
+        .shutdown_timeout(1)
+        .disable_signals();
+    let server = match encrypted {
+        None => server.listen("hubbub", listener, plain),
+        Some(encrypted) => server.listen("hubbub", listener, encrypted),
     };
-    server.map(|s| s.run()).map_err(|e| format!("cannot start the workers: {e}"))
+    let server = server.map_err(|e| format!("cannot start the workers: {e}"))?.run();
+    let door = Door::Shared(server.handle());
+    actix_web::rt::spawn(server);
+    Ok(door)
 }
 
 /// SIGTERM and SIGINT.
@@ -257,7 +274,7 @@ impl Signals {
 
 /// Not ready, no new connections; everybody is asked to leave, what is in flight
 /// is finished, the store is closed.
-async fn drain(config: &Config, hub: &Hub, handle: &ServerHandle) {
+async fn drain(config: &Config, hub: &Hub, door: &Door) {
     let began = std::time::Instant::now();
     let within = Duration::from_millis(config.server.drain_timeout_ms);
     hub.begin_drain();
@@ -272,7 +289,7 @@ async fn drain(config: &Config, hub: &Hub, handle: &ServerHandle) {
     if tokio::time::timeout(FLUSH.max(within), hub.close()).await.is_err() {
         log::error!("the history did not close in time; what was acknowledged is stored");
     }
-    handle.stop(false).await;
+    door.close().await;
     let ms = began.elapsed().as_millis() as u64;
     log::info!(sessions = asked, left, duration_ms = ms; "drained");
 }

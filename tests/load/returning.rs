@@ -2,6 +2,8 @@
 //! the hub holds pages of it and no more, and those who stayed hear their room as before.
 //!
 //! `HUBBUB_RETURNING` says how many come back, `HUBBUB_MISSED` how many messages each has missed.
+//! `HUBBUB_STORE` is the history's, by default `memory`: a disk that holds a commit up now and then
+//! would show as well, unless `TMPDIR` is in memory.
 
 use std::{
     io::{ErrorKind, Read},
@@ -86,11 +88,11 @@ impl Counting {
 
 /// p99 of those who stay, in microseconds, without and with those who come back.
 fn run(returning: usize, missed: usize) -> (u64, u64) {
+    let store = std::env::var("HUBBUB_STORE").unwrap_or_else(|_| "memory".into());
     let hub = Hub::start(&[
         UNLIMITED,
         ("HUBBUB__LIMITS__MAX_CONNECTIONS_PER_IP", "0"),
-        // A disk that holds a commit up would show as well.
-        ("HUBBUB__HISTORY__STORE", "memory"),
+        ("HUBBUB__HISTORY__STORE", &store),
         ("HUBBUB__HISTORY__MAX_MESSAGES", &(missed + 10).to_string()),
         ("HUBBUB__PRESENCE__ANNOUNCE_MAX_MEMBERS", "1"),
         // The crowd answers no pings.
