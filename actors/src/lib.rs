@@ -20,6 +20,7 @@
 //! | [`formats`] | the wires and vocabularies that sessions speak |
 //! | [`messages`] | what actors tell each other |
 //! | [`spans`] | the way of a message that somebody follows |
+//! | [`sessions`] | sessions by id |
 //! | [`shared`], [`system`] | what all share, and the one place that wires them |
 
 pub mod archive;
@@ -53,6 +54,7 @@ pub mod session;
 #[cfg(test)]
 mod session_contract_tests;
 pub mod session_store;
+pub mod sessions;
 pub mod shared;
 pub mod spans;
 pub mod system;

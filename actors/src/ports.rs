@@ -42,6 +42,17 @@ pub enum StoreError {
     TooManyRooms,
 }
 
+impl StoreError {
+    /// How loud to say it. That the store of a node that ends is closed is no news.
+    #[must_use]
+    pub const fn level(&self) -> log::Level {
+        match self {
+            Self::Closed => log::Level::Debug,
+            _ => log::Level::Warn,
+        }
+    }
+}
+
 impl From<StoreError> for HubError {
     fn from(e: StoreError) -> Self {
         match e {

@@ -257,7 +257,14 @@ fn a_flood_of_requests_in_one_piece_is_answered_in_order_or_ended() {
 
 #[test]
 fn without_a_free_file_the_node_goes_on_for_those_who_are_there() {
-    let hub = Hub::start(&[]);
+    // A single worker accepts by itself, several are handed connections.
+    for workers in ["1", "2"] {
+        without_a_free_file(workers);
+    }
+}
+
+fn without_a_free_file(workers: &str) {
+    let hub = Hub::start(&[("HUBBUB__SERVER__WORKERS", workers)]);
     let (mut ann, mut bob) = (hub.member("ann", "r"), hub.member("bob", "r"));
     let pid = hub.pid().to_string();
     let limit = |files: usize| {

@@ -27,7 +27,8 @@ use crate::{
         RoomsPage, UserInfo,
     },
     ports::{Audience, Broadcast},
-    session::{SessionHandle, Sessions},
+    session::SessionHandle,
+    sessions::Sessions,
     shared::Shared,
 };
 

@@ -487,8 +487,10 @@ impl RoomServer {
         doing: &'static str,
         room: &RoomName,
     ) -> Option<Page> {
-        page.map_err(|e| log::warn!(room:% = room, error:% = e; "reading history failed, {doing}"))
-            .ok()
+        page.map_err(|e| {
+            log::log!(e.level(), room:% = room, error:% = e; "reading history failed, {doing}");
+        })
+        .ok()
     }
 }
 
@@ -498,7 +500,7 @@ fn gone() -> HubError {
 
 async fn find_start(shared: &Shared, room: &RoomName, since: Option<Position>) -> Start {
     let failed = |e: StoreError| {
-        log::warn!(room:% = room, error:% = e; "reading history failed, joining without it");
+        log::log!(e.level(), room:% = room, error:% = e; "reading history failed, joining without it");
         Start::at(UNKNOWN)
     };
     let Some(since) = since else {

@@ -49,7 +49,8 @@ use crate::{
     marks::message_id,
     messages::{GetSessions, PresenceUpdate, Replace, RoomDelivery, RoomRequest},
     ports::{Append, Audience, Broadcast, IdempotencyKey, Opening},
-    session::{SessionHandle, Sessions},
+    session::SessionHandle,
+    sessions::Sessions,
     shared::Shared,
 };
 

@@ -93,7 +93,7 @@ impl RoomServer {
                 let head = match head {
                     Ok(head) => head,
                     Err(e) => {
-                        log::warn!(room:% = seat.room, error:% = e; "reading history failed, beginning");
+                        log::log!(e.level(), room:% = seat.room, error:% = e; "reading history failed, beginning");
                         // It comes back for it.
                         return seat.session.close(CloseCode::HubFailure);
                     }

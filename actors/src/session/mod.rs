@@ -9,7 +9,7 @@
 //! | [`engine`] | Socket.IO: many sessions on one connection, also over polling |
 //! | [`plain`] | a WebSocket whose messages go to an application |
 //! | `context` | the actor that reads WebSocket frames |
-//! | `handle`, `table` | what the rest of the hub holds of a session, and of all of them |
+//! | `handle` | what the rest of the hub holds of a session |
 //! | [`keeping`], `restore`, `resuming` | what survives the connection, and how it comes back |
 //! | [`heartbeat`], `rate`, `fragments` | pure |
 
@@ -27,7 +27,6 @@ mod rate;
 mod receipts;
 mod restore;
 mod resuming;
-mod table;
 
 use std::{future::Future, sync::Arc, time::Instant};
 
@@ -47,7 +46,6 @@ pub use self::{
     engine::EngineSettings,
     handle::{Connection, Grants, Identity, SessionHandle, Wire},
     heartbeat::HeartbeatSettings,
-    table::Sessions,
 };
 use crate::{
     messages::{RoomRequest, Watch},

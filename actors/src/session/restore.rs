@@ -132,8 +132,9 @@ pub(super) async fn covered(
     room: &RoomName,
     standing: Standing,
 ) -> Option<HearFrom> {
-    let failed =
-        |e| log::warn!(room:% = room, error:% = e; "reading history failed, not recovered");
+    let failed = |e: StoreError| {
+        log::log!(e.level(), room:% = room, error:% = e; "reading history failed, not recovered");
+    };
     let since = match standing {
         Standing::At(position) => Some(position),
         Standing::Start => None,

@@ -5,7 +5,7 @@ use std::{collections::hash_map::RandomState, hash::BuildHasher, sync::Arc};
 use hashbrown::hash_table::{Entry, HashTable};
 use hubbub_protocol::id::SessionId;
 
-use super::SessionHandle;
+use crate::session::SessionHandle;
 
 /// Sessions by id. A map would keep every id a second time, for as many places as it has.
 #[derive(Default)]
