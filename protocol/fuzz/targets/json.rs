@@ -38,7 +38,11 @@ fn check(request: &Request, batch_allowed: bool) {
         assert!(id.len() <= MAX_REQUEST_ID);
         serde_json::from_str::<serde_json::Value>(id).map_or_else(
             // Half a surrogate pair and 3e1300 are JSON, and no value of ours.
-            |_| assert!(id.contains("\\u") || id.starts_with(|c: char| c == '-' || c.is_ascii_digit())),
+            |_| {
+                assert!(
+                    id.contains("\\u") || id.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+                )
+            },
             |value| assert!(value.is_string() || value.is_number()),
         );
     }

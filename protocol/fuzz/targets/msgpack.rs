@@ -8,12 +8,8 @@ use hubbub_protocol::wire::socketio::{
 };
 use libfuzzer_sys::fuzz_target;
 
-const LIMITS: Limits = Limits {
-    max_packet_bytes: 2000,
-    max_namespace_bytes: 32,
-    max_depth: 16,
-    max_elements: 20,
-};
+const LIMITS: Limits =
+    Limits { max_packet_bytes: 2000, max_namespace_bytes: 32, max_depth: 16, max_elements: 20 };
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(packet) = msgpack::decode(&Bytes::copy_from_slice(data), &LIMITS) {
@@ -32,19 +28,12 @@ fn check(packet: &Packet) {
     assert!(packet.namespace.len() <= LIMITS.max_namespace_bytes);
     assert!(packet.body.text_bytes() <= LIMITS.max_packet_bytes);
     let attachments = match &packet.body {
-        Body::Event {
-            name,
-            args,
-            attachments,
-            ..
-        } => {
+        Body::Event { name, args, attachments, .. } => {
             assert!(matches!(name, EventName::Number(_)) || !is_reserved_event(name.as_str()));
             check_arguments(args, attachments);
             attachments.clone()
         }
-        Body::Ack {
-            args, attachments, ..
-        } => {
+        Body::Ack { args, attachments, .. } => {
             check_arguments(args, attachments);
             attachments.clone()
         }
@@ -54,10 +43,7 @@ fn check(packet: &Packet) {
     write_packet(&mut text, packet);
     let message = msgpack::encode(&text, &attachments).expect("our own text");
     assert!(msgpack::is_packet(&message));
-    let limits = Limits {
-        max_packet_bytes: 100_000,
-        ..LIMITS
-    };
+    let limits = Limits { max_packet_bytes: 100_000, ..LIMITS };
     // A binary value may stand twice, where the sender wrote an object like a placeholder.
     if let Ok(again) = msgpack::decode(&message.into(), &limits)
         && attachments.is_empty()

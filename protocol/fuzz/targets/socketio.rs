@@ -10,12 +10,8 @@ use hubbub_protocol::wire::socketio::{
 };
 use libfuzzer_sys::fuzz_target;
 
-const LIMITS: Limits = Limits {
-    max_packet_bytes: 600,
-    max_namespace_bytes: 32,
-    max_depth: 16,
-    max_elements: 20,
-};
+const LIMITS: Limits =
+    Limits { max_packet_bytes: 600, max_namespace_bytes: 32, max_depth: 16, max_elements: 20 };
 
 fuzz_target!(|data: &[u8]| {
     let mut reassembler = Reassembler::new(LIMITS);
@@ -59,21 +55,12 @@ fn check(packet: &Packet) {
     assert!(packet.namespace.len() <= LIMITS.max_namespace_bytes);
     let mut attachments = &Vec::new();
     match &packet.body {
-        Body::Event {
-            name,
-            args,
-            attachments: bytes,
-            ..
-        } => {
+        Body::Event { name, args, attachments: bytes, .. } => {
             attachments = bytes;
             assert!(matches!(name, EventName::Number(_)) || !is_reserved_event(name.as_str()));
             check_arguments(args, bytes);
         }
-        Body::Ack {
-            args,
-            attachments: bytes,
-            ..
-        } => {
+        Body::Ack { args, attachments: bytes, .. } => {
             attachments = bytes;
             check_arguments(args, bytes);
         }
@@ -87,10 +74,8 @@ fn check(packet: &Packet) {
     let mut text = String::new();
     write_packet(&mut text, packet);
     // Escapes may make the second text longer than the first.
-    let mut reassembler = Reassembler::new(Limits {
-        max_packet_bytes: 6 * LIMITS.max_packet_bytes,
-        ..LIMITS
-    });
+    let mut reassembler =
+        Reassembler::new(Limits { max_packet_bytes: 6 * LIMITS.max_packet_bytes, ..LIMITS });
     let mut again = reassembler.text(&text.into()).expect("our own text");
     for bytes in attachments {
         assert!(again.is_none());
