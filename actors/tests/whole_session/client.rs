@@ -43,6 +43,9 @@ pub struct Client {
     pub engine: bool,
     /// What it takes no more, it does not read.
     pub stalled: bool,
+    /// The token it showed last, and the session it was given: what it comes back with.
+    pub who: Option<u8>,
+    pub session: Option<String>,
     outbound: Arc<Outbound>,
     feed: Option<mpsc::UnboundedSender<Bytes>>,
     ended: Rc<Cell<bool>>,
@@ -145,7 +148,9 @@ impl Client {
             drive(session::start(session, bytes), outbound.clone(), seat, ended.clone());
         }
         let (asked, joined) = (HashMap::new(), [false; 2]);
-        Self { engine, stalled: false, outbound, feed: Some(feed), ended, asked, joined }
+        let (who, session) = (named, None);
+        let feed = Some(feed);
+        Self { engine, stalled: false, who, session, outbound, feed, ended, asked, joined }
     }
 
     /// Whether it is open, as far as the hub has said.
@@ -248,6 +253,7 @@ impl Client {
             Some("authenticated") => {
                 if let Some(id) = event["sessionId"].as_str() {
                     learned.sessions.push(id.to_owned());
+                    self.session = Some(id.to_owned());
                 }
             }
             Some("joined" | "message") => {
@@ -280,6 +286,9 @@ impl Client {
                 self.joined[usize::from(team)] = true;
                 if let Some(pid) = parsed(rest)?["pid"].as_str() {
                     learned.pids.push(pid.to_owned());
+                    if !team {
+                        self.session = Some(pid.to_owned());
+                    }
                 }
             }
             "1" => self.left(team),

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use self::{
     client::{Client, frame},
     hub::{MAX_ROOMS, MAX_SESSIONS, forgotten, panics, unknown, until},
-    steps::{Asked, CONNS, Learned, Step, steps, token},
+    steps::{Asked, CONNS, Learned, ROOMS, Step, steps, token},
 };
 
 /// Ids below it are those of packets that are made of chance.
@@ -60,8 +60,12 @@ impl Run<'_> {
         match step {
             Step::Open { conn, engine, token } => self.open(*conn, *engine, *token).await,
             Step::Ask { conn, request, fragments } => self.ask(*conn, request, *fragments),
+            Step::Rooms { conn } => {
+                (0..ROOMS).for_each(|room| self.ask(*conn, &Asked::join(room), 1));
+            }
             Step::Batch { conn, requests, id } => self.batch(*conn, requests, *id),
             Step::Connect { conn, team, token, back } => self.connect(*conn, *team, *token, *back),
+            Step::Return { conn } => self.come_back(*conn).await,
             Step::Turn => tokio::time::sleep(std::time::Duration::from_micros(300)).await,
             other => {
                 let conn = match other {
@@ -96,6 +100,26 @@ impl Run<'_> {
             client.text(&format!("42{id}[\"join\",{{\"roomId\":\"r0\"}}]"), 1);
         } else {
             client.text(&format!("{{\"type\":\"join\",\"roomId\":\"r0\",\"id\":{id}}}"), 1);
+        }
+    }
+
+    /// As somebody whose network failed.
+    async fn come_back(&mut self, conn: usize) {
+        let Some(old) = self.clients[conn].as_ref().filter(|client| client.lives()) else { return };
+        let Some((who, session)) = old.who.zip(old.session.clone()) else { return };
+        let engine = old.engine;
+        self.open(conn, engine, (!engine).then_some(who)).await;
+        let id = self.next();
+        let Some(client) = self.clients[conn].as_mut() else { return };
+        if engine {
+            client.who = Some(who);
+            let offset = self.learned.offsets.last();
+            let auth = json!({"token": token(who), "pid": session, "offset": offset});
+            client.text(&format!("40{auth}"), 1);
+        } else {
+            client.owes(&id, true);
+            let resume = json!({"type": "resume", "sessionId": session, "positions": {}});
+            client.text(&resume.to_string().replacen('{', &format!("{{\"id\":{id},"), 1), 1);
         }
     }
 
@@ -154,6 +178,7 @@ impl Run<'_> {
         let Some(client) = self.clients[conn].as_mut().filter(|client| client.engine) else {
             return;
         };
+        client.who = Some(who).filter(|_| !team).or(client.who);
         let mut auth = Map::new();
         auth.insert("token".into(), json!(token(who)));
         if let Some((at, offset)) = back

@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 
 /// Connections at a time.
 pub const CONNS: usize = 3;
+/// Rooms that requests name: more than a session may be in.
+pub const ROOMS: u8 = 6;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -15,8 +17,12 @@ pub enum Step {
     Ask { conn: usize, request: Asked, fragments: usize },
     /// Several in one frame.
     Batch { conn: usize, requests: Vec<Asked>, id: bool },
+    /// Every room is joined, one after the other.
+    Rooms { conn: usize },
     /// A namespace is joined, with what a session before left behind.
     Connect { conn: usize, team: bool, token: u8, back: Option<(usize, bool)> },
+    /// The network is gone, and the client comes back for its session.
+    Return { conn: usize },
     /// A namespace is left.
     Disconnect { conn: usize, team: bool },
     /// A packet of any kind.
@@ -74,7 +80,7 @@ fn asked() -> impl Strategy<Value = Asked> {
     let text = prop_oneof![8 => "[a-c]{0,3}", 1 => "\\PC{0,12}", 1 => "[x]{200,900}"];
     // Joins and publishes more often than the rest.
     let kind = prop_oneof![3 => Just(0_u8), 3 => Just(2_u8), 8 => 0..18_u8];
-    let room = prop_oneof![1 => Just(0_u8), 1 => 0..6_u8];
+    let room = prop_oneof![1 => Just(0_u8), 1 => 0..ROOMS];
     (kind, room, any::<u8>(), any::<bool>(), text, prop::bool::weighted(0.8), spoil).prop_map(
         |(kind, room, number, flag, text, id, spoil)| Asked {
             kind,
@@ -98,8 +104,10 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(conn, request, fragments)| Step::Ask { conn, request, fragments }),
         2 => (conn(), vec(asked(), 0..6), any::<bool>())
             .prop_map(|(conn, requests, id)| Step::Batch { conn, requests, id }),
+        1 => conn().prop_map(|conn| Step::Rooms { conn }),
         4 => (conn(), prop::bool::weighted(0.3), 0..5_u8, back)
             .prop_map(|(conn, team, token, back)| Step::Connect { conn, team, token, back }),
+        2 => conn().prop_map(|conn| Step::Return { conn }),
         1 => (conn(), any::<bool>()).prop_map(|(conn, team)| Step::Disconnect { conn, team }),
         1 => (conn(), "[0-6][0-6]?(/team,)?[0-9]{0,2}-?(\\[\"[a-z]{1,5}\"(,\\{\\})?\\])?")
             .prop_map(|(conn, text)| Step::Packet { conn, text }),
@@ -134,6 +142,12 @@ pub struct Learned {
 }
 
 impl Asked {
+    /// Joins a room, and nothing is wrong with it.
+    pub fn join(room: u8) -> Self {
+        let spoil = Spoil::Nothing;
+        Self { kind: 0, room, number: 1, flag: true, text: String::new(), id: true, spoil }
+    }
+
     /// Its name and fields.
     pub fn fields(&self, learned: &Learned) -> (&'static str, Map<String, Value>) {
         let room = match self.room {
