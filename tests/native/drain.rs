@@ -13,7 +13,14 @@ use crate::support::*;
 
 #[test]
 fn sessions_are_asked_to_leave_and_told_when_to_return() {
-    let mut hub = Hub::start(&[]);
+    // A single worker accepts by itself, several are handed connections.
+    for workers in ["1", "2"] {
+        sessions_are_asked_to_leave(workers);
+    }
+}
+
+fn sessions_are_asked_to_leave(workers: &str) {
+    let mut hub = Hub::start(&[("HUBBUB__SERVER__WORKERS", workers)]);
     let mut all: Vec<Ws> = (0..30).map(|i| hub.member(&format!("u{i}"), "r")).collect();
     hub.signal("TERM");
     let mut waits = Vec::new();

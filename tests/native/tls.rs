@@ -39,8 +39,16 @@ fn sessions_open_over_tls() {
     if !make_certificate(folder.path()) {
         return;
     }
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    // A single worker accepts by itself, several are handed connections.
+    for workers in ["1", "2"] {
+        sessions_open(folder.path(), workers);
+    }
+}
+
+fn sessions_open(folder: &Path, workers: &str) {
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let hub = Hub::start(&[
+        ("HUBBUB__SERVER__WORKERS", workers),
         ("HUBBUB__SERVER__TLS_CERT", &path("cert.pem")),
         ("HUBBUB__SERVER__TLS_KEY", &path("key.pem")),
     ]);

@@ -48,13 +48,13 @@ pub struct Room {
     interrupted: bool,
     /// A look is under way.
     looking: bool,
-    /// Apart: nearly all rooms have nothing of it, and there is one for every user.
-    trouble: Option<Box<Trouble>>,
+    /// Apart: nearly all rooms have nothing of it, and there is a room for every user.
+    rare: Option<Box<Rare>>,
 }
 
-/// What is not as it should be with a room.
+/// What a room has that is behind Redis, could not be looked at, or is empty.
 #[derive(Default)]
-struct Trouble {
+struct Rare {
     /// What Redis had a while ago, where that is more than was handed on.
     expected: Option<(u64, Instant)>,
     /// Looks that came to nothing, one after the other, and when the next may begin.
@@ -68,8 +68,8 @@ struct Trouble {
     idle_since: Option<Instant>,
 }
 
-impl Trouble {
-    fn is_over(&self) -> bool {
+impl Rare {
+    fn is_empty(&self) -> bool {
         self.expected.is_none()
             && self.failures == 0
             && self.look_at.is_none()
@@ -122,48 +122,48 @@ impl Room {
             beginning: false,
             interrupted: false,
             looking: false,
-            trouble: None,
+            rare: None,
         }
     }
 
-    fn trouble(&mut self) -> &mut Trouble {
-        self.trouble.get_or_insert_default()
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
-    /// Gives the memory of trouble that is over back.
+    /// Gives the memory back once there is nothing in it.
     fn tidy(&mut self) {
-        self.trouble.take_if(|trouble| trouble.is_over());
+        self.rare.take_if(|rare| rare.is_empty());
     }
 
     fn gap_since(&self) -> Option<Instant> {
-        self.trouble.as_ref()?.gap_since
+        self.rare.as_ref()?.gap_since
     }
 
     fn expected(&self) -> Option<(u64, Instant)> {
-        self.trouble.as_ref()?.expected
+        self.rare.as_ref()?.expected
     }
 
     fn first_ahead(&self) -> Option<(u64, Position)> {
-        let (offset, first) = self.trouble.as_ref()?.ahead.first_key_value()?;
+        let (offset, first) = self.rare.as_ref()?.ahead.first_key_value()?;
         Some((*offset, first.position))
     }
 
     /// Nobody is there any more.
     pub fn emptied(&mut self, now: Instant) {
-        self.trouble().idle_since = Some(now);
+        self.rare().idle_since = Some(now);
     }
 
     /// Somebody is there.
     fn occupied(&mut self) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.idle_since = None;
+        if let Some(rare) = &mut self.rare {
+            rare.idle_since = None;
             self.tidy();
         }
     }
 
     /// Since when nobody is there.
     fn idle_since(&self) -> Option<Instant> {
-        self.trouble.as_ref()?.idle_since
+        self.rare.as_ref()?.idle_since
     }
 
     /// Records handed on so far reach up to here.
@@ -177,7 +177,7 @@ impl Room {
         let overdue =
             self.expected().is_some_and(|(offset, at)| reached < offset && now >= at + ON_ITS_WAY);
         let late = self.gap_since().is_some_and(|since| now >= since + GRACE);
-        let look_at = self.trouble.as_ref().and_then(|trouble| trouble.look_at);
+        let look_at = self.rare.as_ref().and_then(|rare| rare.look_at);
         let rested = look_at.is_none_or(|at| now >= at);
         let wanted = self.unsure || late || overdue;
         !self.looking && !self.beginning && self.live && rested && wanted
@@ -196,9 +196,9 @@ impl Room {
             // What came early is at or below the head that is read now, so that it is
             // read again; or Redis lost it, so that nobody may hear of it.
             self.rewind();
-            if let Some(trouble) = &mut self.trouble {
-                trouble.ahead.clear();
-                trouble.gap_since = None;
+            if let Some(rare) = &mut self.rare {
+                rare.ahead.clear();
+                rare.gap_since = None;
                 self.tidy();
             }
         }
@@ -208,10 +208,10 @@ impl Room {
     pub fn look_failed(&mut self, now: Instant) {
         self.looking = false;
         self.unsure = true;
-        let trouble = self.trouble();
-        let pause = PAUSE.saturating_mul(1 << trouble.failures.min(16)).min(MAX_PAUSE);
-        trouble.failures += 1;
-        trouble.look_at = Some(now + pause);
+        let rare = self.rare();
+        let pause = PAUSE.saturating_mul(1 << rare.failures.min(16)).min(MAX_PAUSE);
+        rare.failures += 1;
+        rare.look_at = Some(now + pause);
     }
 
     /// The channel is not heard: nothing is handed on until somebody has looked.
@@ -272,9 +272,9 @@ impl Room {
         if there.epoch == stood.epoch && there.offset >= stood.offset {
             let reached = self.position.map_or(0, |at| at.offset);
             if there.offset > reached {
-                self.trouble().expected = Some((there.offset, now));
-            } else if let Some(trouble) = &mut self.trouble {
-                trouble.expected = None;
+                self.rare().expected = Some((there.offset, now));
+            } else if let Some(rare) = &mut self.rare {
+                rare.expected = None;
                 self.tidy();
             }
         } else if there != NOTHING || self.position == Some(stood) {
@@ -315,25 +315,25 @@ impl Room {
 
     fn keep(&mut self, record: Arc<Stored>, now: Instant) {
         let first = self.first_ahead();
-        let trouble = self.trouble.get_or_insert_default();
+        let rare = self.rare.get_or_insert_default();
         if first.is_some_and(|(_, position)| position.epoch != record.position.epoch) {
             // Of two histories at once: only Redis knows.
-            trouble.ahead.clear();
+            rare.ahead.clear();
             self.unsure = true;
         }
-        trouble.gap_since.get_or_insert(now);
-        if trouble.ahead.len() >= MAX_AHEAD {
-            trouble.ahead.pop_last();
+        rare.gap_since.get_or_insert(now);
+        if rare.ahead.len() >= MAX_AHEAD {
+            rare.ahead.pop_last();
             self.unsure = true;
         }
-        trouble.ahead.insert(record.position.offset, record);
+        rare.ahead.insert(record.position.offset, record);
     }
 
     /// Adds what came early and fits now.
     fn follow(&mut self, out: &mut Vec<Arc<Stored>>) {
-        let Some(mut trouble) = self.trouble.take() else { return };
+        let Some(mut rare) = self.rare.take() else { return };
         while let Some(at) = self.position {
-            let Some(entry) = trouble.ahead.first_entry() else { break };
+            let Some(entry) = rare.ahead.first_entry() else { break };
             let early = entry.get().position;
             let same = early.epoch == at.epoch;
             let next = if same { early.offset == at.offset + 1 } else { early.offset == 1 };
@@ -346,10 +346,10 @@ impl Room {
                 out.push(record);
             }
         }
-        if trouble.ahead.is_empty() {
-            trouble.gap_since = None;
+        if rare.ahead.is_empty() {
+            rare.gap_since = None;
         }
-        self.trouble = Some(trouble);
+        self.rare = Some(rare);
         self.tidy();
     }
 
@@ -399,16 +399,16 @@ impl Room {
         self.looking = false;
         self.unsure = false;
         self.interrupted = false;
-        if let Some(trouble) = &mut self.trouble {
-            trouble.expected = None;
+        if let Some(rare) = &mut self.rare {
+            rare.expected = None;
         }
         self.rested();
     }
 
     /// The next look need not wait.
     fn rested(&mut self) {
-        if let Some(trouble) = &mut self.trouble {
-            (trouble.failures, trouble.look_at) = (0, None);
+        if let Some(rare) = &mut self.rare {
+            (rare.failures, rare.look_at) = (0, None);
             self.tidy();
         }
     }
@@ -473,10 +473,8 @@ impl Room {
         self.last = last;
         self.settle();
         let mut out = Vec::new();
-        if let Some(trouble) = &mut self.trouble {
-            trouble
-                .ahead
-                .retain(|offset, r| r.position.epoch == head.epoch && *offset > head.offset);
+        if let Some(rare) = &mut self.rare {
+            rare.ahead.retain(|offset, r| r.position.epoch == head.epoch && *offset > head.offset);
         }
         self.follow(&mut out);
         out

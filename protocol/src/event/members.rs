@@ -80,7 +80,8 @@ pub struct MemberList {
 }
 
 impl MemberList {
-    /// The list as JSON; `write` writes it when it is asked for first.
+    /// The list as the JSON wire has it: written by `write` when it is asked for first,
+    /// then kept for as long as the list. Whoever asks must write the same.
     pub fn json(&self, write: impl FnOnce(&[Member], &mut Vec<u8>)) -> &[u8] {
         self.json.get_or_init(|| {
             let mut json = Vec::new();
@@ -101,5 +102,24 @@ impl Deref for MemberList {
 impl FromIterator<Member> for MemberList {
     fn from_iter<I: IntoIterator<Item = Member>>(members: I) -> Self {
         Self { members: members.into_iter().collect(), json: OnceLock::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MemberList;
+
+    #[test]
+    fn the_json_of_a_list_is_written_once() {
+        let list = MemberList::default();
+        let mut times = 0;
+        for _ in 0..3 {
+            let json = list.json(|members, out| {
+                times += 1;
+                out.extend(format!("{} members", members.len()).bytes());
+            });
+            assert_eq!(json, b"0 members");
+        }
+        assert_eq!(times, 1);
     }
 }
