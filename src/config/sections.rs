@@ -133,7 +133,8 @@ sections! {
         heartbeat_ms: u64 = 25 * SECOND, Kind::integer(10, DAY);
         /// Time for the answer to a heartbeat, in milliseconds.
         timeout_ms: u64 = 20 * SECOND, Kind::integer(10, DAY);
-        /// Time without one byte taken by a client that has data waiting, in milliseconds.
+        /// Time without one byte taken by a client that has data or an HTTP answer waiting, in
+        /// milliseconds.
         stall_timeout_ms: u64 = 10 * SECOND, Kind::integer(10, DAY);
         /// Bytes that may wait for one client.
         outbound_max_bytes: usize = 1_048_576, Kind::integer(KIB, 1024 * MIB);

@@ -6,11 +6,16 @@ mod door;
 pub(crate) mod fleet;
 mod wiring;
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{future::ready, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use actix_http::{HttpService, TlsAcceptorConfig};
+use actix_http::{HttpService, Protocol};
+use actix_rt::net::TcpStream;
 use actix_server::Server;
-use actix_service::{fn_factory, fn_service, map_config};
+use actix_service::{ServiceFactoryExt, fn_factory, fn_service, map_config};
+use actix_tls::accept::{
+    TlsError,
+    rustls_0_23::{Acceptor, TlsStream},
+};
 use actix_web::dev::AppConfig;
 use hubbub_actors::{
     clock::Clock,
@@ -32,6 +37,7 @@ use crate::{
         adopt::Doormen,
         application::{Application, Rooms},
         limits::ConnectionLimits,
+        pace::{self, Paced},
     },
 };
 
@@ -177,6 +183,7 @@ fn bind(
     let limits = ConnectionLimits::new(max, config.limits.max_connections_per_ip, cluster);
     let workers = config.server.worker_count().clamp(1, MAX_WORKERS);
     let handshake = Duration::from_millis(config.limits.handshake_timeout_ms);
+    let stall = Duration::from_millis(config.session.stall_timeout_ms);
     let tls = match (&config.server.tls_cert, &config.server.tls_key) {
         (Some(cert), Some(key)) => Some(tls::server_config(cert, key).map_err(|e| e.to_string())?),
         _ => None,
@@ -200,19 +207,19 @@ fn bind(
         let polled = transport.clone();
         let app = http::app_with(state.clone(), move |cfg| socketio::configure(cfg, polled));
         let app = map_config(app, |_| AppConfig::default());
-        (transport, app)
+        (transport, pace::keeping(app))
     };
     macro_rules! http_service {
         ($transport:expr) => {
             HttpService::build()
-                .tcp_nodelay(true)
+                .on_connect_ext(|io: &Paced<_>, data| drop(data.insert(io.pace())))
                 .client_request_timeout(handshake)
                 .client_disconnect_timeout(Duration::ZERO)
                 .h1_allow_half_closed(false)
                 .upgrade(fn_factory(move || {
                     let transport = $transport.clone();
                     std::future::ready(Ok::<_, ()>(fn_service(move |(request, framed)| {
-                        transport.clone().upgrade(request, framed)
+                        transport.clone().upgrade(request, pace::upgraded(framed))
                     })))
                 }))
         };
@@ -221,14 +228,21 @@ fn bind(
         let service = service.clone();
         move || {
             let (transport, app) = service();
-            http_service!(transport).finish(app).tcp()
+            let http = http_service!(transport).finish(app);
+            fn_service(move |io: TcpStream| ready(Ok(connected(io, |io| io, stall)))).and_then(http)
         }
     };
     let encrypted = tls.map(|tls| {
         move || {
             let (transport, app) = service();
-            let tls_times = TlsAcceptorConfig::default().handshake_timeout(handshake);
-            http_service!(transport).finish(app).rustls_0_23_with_config(tls.clone(), tls_times)
+            let http = http_service!(transport).finish(app);
+            let mut acceptor = Acceptor::new(tls.clone());
+            acceptor.set_handshake_timeout(handshake);
+            acceptor
+                .map_init_err(drop)
+                .map_err(TlsError::into_service_error)
+                .map(move |io: TlsStream<TcpStream>| connected(io, |io| io.get_ref().0, stall))
+                .and_then(http.map_err(TlsError::Service))
         }
     });
     if workers == 1 {
@@ -251,6 +265,20 @@ fn bind(
     let door = Door::Shared(server.handle());
     actix_web::rt::spawn(server);
     Ok(door)
+}
+
+/// A connection as the HTTP service takes it; its client is cut when it takes nothing of an
+/// answer for as long as `stall`.
+fn connected<T>(
+    io: T,
+    tcp: impl FnOnce(&T) -> &TcpStream,
+    stall: Duration,
+) -> (Paced<T>, Protocol, Option<SocketAddr>) {
+    let tcp = tcp(&io);
+    // It is served without it too.
+    let _ = tcp.set_nodelay(true);
+    let peer = tcp.peer_addr().ok();
+    (Paced::new(io, stall), Protocol::Http1, peer)
 }
 
 /// SIGTERM and SIGINT.

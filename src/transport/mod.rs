@@ -9,6 +9,7 @@
 //! | [`driver`] | the one task of a connection |
 //! | [`socket`] | plain TCP and TLS |
 //! | [`engine`] | Socket.IO over WebSocket |
+//! | [`pace`] | plain HTTP, a request at a time |
 //! | [`adopt`] | a WebSocket for a connection that polls |
 //! | [`application`] | what answers, where it is not the hub's rooms |
 
@@ -19,6 +20,7 @@ pub mod engine;
 pub mod handshake;
 pub mod inbound;
 pub mod limits;
+pub mod pace;
 pub mod socket;
 
 use std::{future::Future, net::IpAddr, rc::Rc, sync::Arc};

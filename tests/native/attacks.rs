@@ -2,10 +2,11 @@
 //! differently. `docs/security.md` has the list.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     process::Command,
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -44,7 +45,7 @@ fn a_frame_that_never_ends_is_no_sign_of_life() {
     while ann.ended().is_none() {
         assert!(Instant::now() < deadline, "still open");
         ann.send_raw(b"x");
-        ann.next_frame(Instant::now() + std::time::Duration::from_millis(50));
+        ann.next_frame(Instant::now() + Duration::from_millis(50));
         bob.fence();
     }
     hub.metric_until("hubbub_closed_total", &["heartbeat_missed"], |n| n == 1.0);
@@ -240,19 +241,90 @@ fn the_http_api_refuses_what_makes_no_sense_and_goes_on() {
 }
 
 #[test]
-fn a_flood_of_requests_in_one_piece_is_answered_in_order_or_ended() {
-    let hub = Hub::start(&[]);
+fn a_flood_of_requests_in_one_piece_waits_for_its_answers() {
+    for workers in ["1", "2"] {
+        flood_of_requests(workers);
+    }
+}
+
+/// Two polls of a new connection: the first is answered with what is there, the second waits.
+fn waiting_poll(hub: &Hub) -> String {
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let opened = hub.http().get(path).text();
+    let sid = opened.split('"').nth(3).unwrap();
+    let path = format!("{path}&sid={sid}");
+    assert_eq!(hub.http().send("POST", &path, Some(b"40")).status, 200);
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").repeat(2)
+}
+
+/// Requests are sent ahead, and nobody reads an answer.
+fn flood_of_requests(workers: &str) {
+    const FLOODS: usize = 10;
+    let hub = Hub::start(&[
+        ("HUBBUB__SERVER__WORKERS", workers),
+        ("HUBBUB__SESSION__STALL_TIMEOUT_MS", "2000"),
+        ("HUBBUB__AUTH__ANONYMOUS", "true"),
+        ("HUBBUB__SOCKETIO__PING_INTERVAL_MS", "1000"),
+    ]);
+    let get = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    let chunked =
+        "POST /healthz HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     let before = hub.memory("VmRSS");
-    let mut stream = dial(&hub);
-    let flood = "GET /healthz HTTP/1.1\r\nHost: hub\r\n\r\n".repeat(20_000);
-    stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
-    // Nobody reads the answers: the hub stops reading, or takes all of it.
-    let _ = stream.write_all(flood.as_bytes());
+    let mut floods = Vec::new();
+    for n in 0..FLOODS {
+        let mut flood = match n % 3 {
+            0 => waiting_poll(&hub),
+            1 => String::new(),
+            _ => chunked.to_owned(),
+        };
+        let mut stream = dial(&hub);
+        stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        flood.push_str(&get.repeat(20_000));
+        // The hub stops reading.
+        let _ = stream.write_all(flood.as_bytes());
+        floods.push(stream);
+    }
     assert_eq!(hub.http().get("/healthz").status, 200);
-    let grown = hub.memory("VmRSS").saturating_sub(before);
-    assert!(grown < 16 * 1024 * 1024, "{grown} bytes for one connection");
-    drop(stream);
+    let grown = hub.memory("VmHWM").saturating_sub(before);
+    println!("{workers} workers: {} KiB for each flood", grown / 1024 / FLOODS as u64);
+    assert!(grown < FLOODS as u64 * 512 * 1024, "{grown} bytes for {FLOODS} connections");
+    for mut stream in floods {
+        until("who takes no answer is cut", SOON * 3, || {
+            stream
+                .write_all(get.as_bytes())
+                .err()
+                .filter(|e| !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+        });
+    }
     hub.member("ann", "r").close();
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_order() {
+    let hub = Hub::start(&[]);
+    let mut stream = dial(&hub);
+    let mut sent = String::new();
+    for n in 0..300 {
+        sent.push_str(&match n % 3 {
+            0 => "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+            1 => format!(
+                "POST /api/rooms/r{n}/messages HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {API_KEY}\r\n\
+                 Content-Type: application/json\r\nContent-Length: 18\r\n\r\n{{\"content\":\"\\n\\n\"}}"
+            ),
+            _ => format!(
+                "POST /api/rooms/r{n}/messages HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {API_KEY}\r\n\
+                 Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 2\r\n{{\n\r\nf\r\n\n\"content\":\"x\"}}\r\n0\r\n\r\n"
+            ),
+        });
+    }
+    sent.push_str("GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let mut writer = stream.try_clone().unwrap();
+    let writing = thread::spawn(move || writer.write_all(sent.as_bytes()));
+    let statuses = answers(&mut stream);
+    writing.join().unwrap().unwrap();
+    let expected: Vec<u16> = (0..=300).map(|n| if n % 3 == 0 { 200 } else { 202 }).collect();
+    assert_eq!(statuses, expected);
 }
 
 #[test]
