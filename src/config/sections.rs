@@ -161,7 +161,8 @@ sections! {
         burst: u32 = 100, Kind::limit(MANY);
         /// Sessions of one user; 0: unlimited.
         max_sessions_per_user: usize = 16, Kind::limit(MANY);
-        /// Connections from one address; 0: unlimited.
+        /// Connections from one address; 0: unlimited. Of those that are not upgraded twice as
+        /// many, and 64 more.
         max_connections_per_ip: usize = 1024, Kind::limit(MANY);
         /// Connections to this node; 0: unlimited.
         max_connections: usize = 100_000, Kind::limit(MANY);

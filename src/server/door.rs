@@ -1,12 +1,18 @@
 //! Who takes connections in: a single worker by itself; several of them through a thread
-//! that hands each of them one in turn.
+//! that hands each of them one in turn. And what becomes of a connection before it is served.
 
-use std::{fmt::Debug, future::poll_fn, io, rc::Rc, sync::Arc, sync::mpsc, time::Duration};
+use std::{
+    fmt::Debug, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, sync::mpsc, time::Duration,
+};
 
+use actix_http::Protocol;
 use actix_rt::{Arbiter, net::TcpStream, spawn};
 use actix_server::ServerHandle;
-use actix_service::{Service, ServiceFactory};
+use actix_service::{Service, ServiceFactory, apply_fn_factory};
+use prometheus::IntCounter;
 use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::transport::{limits::Guests, pace::Paced};
 
 /// How long nothing is accepted after the system could not give a connection, as when the
 /// process has all the files it may have.
@@ -103,4 +109,65 @@ where
 fn is_of_the_connection(e: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Counts connections by their address until they are upgraded or end, and closes those of an
+/// address that has too many before anything is read of them.
+#[derive(Clone)]
+pub(super) struct Counted {
+    pub guests: Arc<Guests>,
+    /// Counts those.
+    pub refusals: IntCounter,
+}
+
+impl Counted {
+    /// A service of such connections.
+    pub(super) fn serve<S>(
+        self,
+        service: S,
+    ) -> impl ServiceFactory<
+        TcpStream,
+        Config = (),
+        Response = (),
+        Error = S::Error,
+        InitError = S::InitError,
+        Service = impl Service<TcpStream, Response = (), Error = S::Error, Future: 'static> + 'static,
+    >
+    where
+        S: ServiceFactory<TcpStream, Config = (), Response = ()> + 'static,
+        <S::Service as Service<TcpStream>>::Future: 'static,
+    {
+        apply_fn_factory(service, move |io: TcpStream, service: &S::Service| {
+            // Who has left already is nobody's guest.
+            let place = io.peer_addr().ok().map(|peer| self.guests.take(peer.ip()));
+            let work = match &place {
+                Some(None) => {
+                    self.refusals.inc();
+                    None
+                }
+                _ => Some(service.call(io)),
+            };
+            async move {
+                let _place = place;
+                match work {
+                    Some(work) => work.await,
+                    None => Ok(()),
+                }
+            }
+        })
+    }
+}
+
+/// A connection as the HTTP service takes it; its client is cut when it takes nothing of an
+/// answer for as long as `stall`.
+pub(super) fn connected<T>(
+    io: T,
+    tcp: impl FnOnce(&T) -> &TcpStream,
+    stall: Duration,
+) -> (Paced<T>, Protocol, Option<SocketAddr>) {
+    let tcp = tcp(&io);
+    // It is served without it too.
+    let _ = tcp.set_nodelay(true);
+    let peer = tcp.peer_addr().ok();
+    (Paced::new(io, stall), Protocol::Http1, peer)
 }

@@ -8,7 +8,7 @@ mod wiring;
 
 use std::{future::ready, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use actix_http::{HttpService, Protocol};
+use actix_http::HttpService;
 use actix_rt::net::TcpStream;
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt, fn_factory, fn_service, map_config};
@@ -26,7 +26,7 @@ use hubbub_actors::{
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::door::Door;
+use self::door::{Counted, Door, connected};
 use crate::{
     auth::Verifier,
     config::{Config, Secret, tls},
@@ -36,7 +36,7 @@ use crate::{
         Transport,
         adopt::Doormen,
         application::{Application, Rooms},
-        limits::ConnectionLimits,
+        limits::{ConnectionLimits, Guests},
         pace::{self, Paced},
     },
 };
@@ -191,6 +191,10 @@ fn bind(
     // Room for plain requests beside the connections that stay.
     let concurrent = if max == 0 { usize::MAX >> 1 } else { max.saturating_add(1024) };
     let (config, hub) = (config.clone(), hub.clone());
+    let guests =
+        Guests::new(config.limits.max_connections_per_ip, config.server.trusted_proxies.clone());
+    let refusals = hub.shared().metrics.refused.with_label_values(&["connections_per_ip"]);
+    let counted = Counted { guests, refusals };
     let doormen = Doormen::default();
     // Called once on each worker's own thread.
     let service = move || {
@@ -225,11 +229,12 @@ fn bind(
         };
     }
     let plain = {
-        let service = service.clone();
+        let (service, counted) = (service.clone(), counted.clone());
         move || {
             let (transport, app) = service();
             let http = http_service!(transport).finish(app);
-            fn_service(move |io: TcpStream| ready(Ok(connected(io, |io| io, stall)))).and_then(http)
+            let tcp = fn_service(move |io: TcpStream| ready(Ok(connected(io, |io| io, stall))));
+            counted.clone().serve(tcp.and_then(http))
         }
     };
     let encrypted = tls.map(|tls| {
@@ -238,11 +243,11 @@ fn bind(
             let http = http_service!(transport).finish(app);
             let mut acceptor = Acceptor::new(tls.clone());
             acceptor.set_handshake_timeout(handshake);
-            acceptor
+            let tls = acceptor
                 .map_init_err(drop)
                 .map_err(TlsError::into_service_error)
-                .map(move |io: TlsStream<TcpStream>| connected(io, |io| io.get_ref().0, stall))
-                .and_then(http.map_err(TlsError::Service))
+                .map(move |io: TlsStream<TcpStream>| connected(io, |io| io.get_ref().0, stall));
+            counted.clone().serve(tls.and_then(http.map_err(TlsError::Service)))
         }
     });
     if workers == 1 {
@@ -265,20 +270,6 @@ fn bind(
     let door = Door::Shared(server.handle());
     actix_web::rt::spawn(server);
     Ok(door)
-}
-
-/// A connection as the HTTP service takes it; its client is cut when it takes nothing of an
-/// answer for as long as `stall`.
-fn connected<T>(
-    io: T,
-    tcp: impl FnOnce(&T) -> &TcpStream,
-    stall: Duration,
-) -> (Paced<T>, Protocol, Option<SocketAddr>) {
-    let tcp = tcp(&io);
-    // It is served without it too.
-    let _ = tcp.set_nodelay(true);
-    let peer = tcp.peer_addr().ok();
-    (Paced::new(io, stall), Protocol::Http1, peer)
 }
 
 /// SIGTERM and SIGINT.

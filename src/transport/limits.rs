@@ -14,6 +14,7 @@ use hubbub_actors::{
     cluster::ClusterPresence,
     session::engine::seat::{Place, Places},
 };
+use ipnet::IpNet;
 use parking_lot::Mutex;
 
 /// Counts the open connections of a node. The map has an entry per address with
@@ -95,6 +96,61 @@ impl Places for ConnectionLimits {
     }
 }
 
+/// Counts the connections of an address that are not upgraded: those that have said nothing yet,
+/// that shake hands, or that speak plain HTTP. There may be twice as many of an address as may
+/// stay, since a client that polls has two, and [`SPARE_GUESTS`] more. Trusted proxies speak for
+/// many and are not counted. The map has an entry per address with such a connection.
+pub struct Guests {
+    max_per_ip: usize,
+    proxies: Vec<IpNet>,
+    by_ip: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// For requests of clients that have as many connections as they may.
+const SPARE_GUESTS: usize = 64;
+
+/// The place of one of them, given back when it is dropped; none for a trusted proxy.
+pub struct GuestPlace(Option<(Arc<Guests>, IpAddr)>);
+
+impl Guests {
+    /// Where so many connections of an address may stay; 0 is no limit.
+    pub fn new(max_per_ip: usize, proxies: Vec<IpNet>) -> Arc<Self> {
+        let max_per_ip = match max_per_ip {
+            0 => usize::MAX,
+            max => max.saturating_mul(2).saturating_add(SPARE_GUESTS),
+        };
+        Arc::new(Self { max_per_ip, proxies, by_ip: Mutex::default() })
+    }
+
+    /// Takes a place; none if the address has as many as it may.
+    pub fn take(self: &Arc<Self>, peer: IpAddr) -> Option<GuestPlace> {
+        let ip = peer.to_canonical();
+        if self.max_per_ip == usize::MAX || self.proxies.iter().any(|net| net.contains(&ip)) {
+            return Some(GuestPlace(None));
+        }
+        let mut by_ip = self.by_ip.lock();
+        let count = by_ip.entry(ip).or_default();
+        if *count >= self.max_per_ip {
+            return None;
+        }
+        *count += 1;
+        Some(GuestPlace(Some((self.clone(), ip))))
+    }
+}
+
+impl Drop for GuestPlace {
+    fn drop(&mut self) {
+        let Some((guests, ip)) = &self.0 else { return };
+        let mut by_ip = guests.by_ip.lock();
+        if let Some(count) = by_ip.get_mut(ip) {
+            *count -= 1;
+            if *count == 0 {
+                by_ip.remove(ip);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -113,5 +169,22 @@ mod tests {
         assert_eq!(limits.open(), 2);
         assert!(limits.take(a).is_ok());
         assert_eq!(limits.by_ip.lock().len(), 2);
+    }
+
+    #[test]
+    fn guests_are_counted_by_address_unless_they_are_proxies() {
+        let guests = Guests::new(1, vec!["10.0.0.0/8".parse().unwrap()]);
+        let (stranger, proxy) =
+            ("::ffff:203.0.113.7".parse().unwrap(), "10.0.0.1".parse().unwrap());
+        let mut held: Vec<_> = (0..66).map(|_| guests.take(stranger).unwrap()).collect();
+        assert!(guests.take("203.0.113.7".parse().unwrap()).is_none());
+        assert!(guests.take("203.0.113.8".parse().unwrap()).is_some());
+        let proxied: Vec<_> = (0..100).map(|_| guests.take(proxy).unwrap()).collect();
+        held.pop();
+        assert!(guests.take(stranger).is_some());
+        drop((held, proxied));
+        assert!(guests.by_ip.lock().is_empty());
+        let unlimited = Guests::new(0, Vec::new());
+        assert!((0..10_000).all(|_| unlimited.take(stranger).is_some()));
     }
 }

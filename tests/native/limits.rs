@@ -1,6 +1,10 @@
 //! Limits: each answers with its code, is counted, and leaves others alone.
 
-use std::time::Duration;
+use std::{
+    io::{ErrorKind, Read},
+    net::TcpStream,
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -91,6 +95,47 @@ fn connections_per_address_are_bounded() {
     assert!(counted >= 2.0, "{counted} counted");
     for ws in &mut held {
         ws.fence();
+    }
+}
+
+#[test]
+fn connections_of_an_address_that_say_nothing_are_bounded_too() {
+    for workers in ["1", "2"] {
+        let hub = Hub::start(&[
+            ("HUBBUB__SERVER__WORKERS", workers),
+            ("HUBBUB__LIMITS__MAX_CONNECTIONS_PER_IP", "2"),
+            ("HUBBUB__LIMITS__HANDSHAKE_TIMEOUT_MS", "60000"),
+            ("HUBBUB__SERVER__TRUSTED_PROXIES", "10.0.0.0/8"),
+        ]);
+        let mut held = [hub.member("ann", "r"), hub.member("bob", "r")];
+        let dial = || {
+            let stream = TcpStream::connect(hub.address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            stream
+        };
+        // Twice the limit, and 64 more; those that are upgraded are counted by themselves.
+        let mut silent: Vec<TcpStream> = (0..68).map(|_| dial()).collect();
+        until("one too many is closed", SOON, || {
+            let mut one = dial();
+            match one.read(&mut [0; 1]) {
+                Ok(0) => Some(()),
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => Some(()),
+                // It took a place that was still free.
+                _ => {
+                    silent.push(one);
+                    None
+                }
+            }
+        });
+        assert!(silent.len() <= 69, "{}", silent.len());
+        let [ann, bob] = &mut held;
+        ann.say("r", "unmoved");
+        bob.hears("unmoved");
+        drop(silent);
+        until("there is room again", SOON, || {
+            hub.http().try_send("GET", "/healthz", None).ok().filter(|answer| answer.status == 200)
+        });
+        hub.metric_until("hubbub_refused_total", &["connections_per_ip"], |n| n >= 1.0);
     }
 }
 
