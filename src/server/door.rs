@@ -116,7 +116,7 @@ fn is_of_the_connection(e: &io::Error) -> bool {
 #[derive(Clone)]
 pub(super) struct Counted {
     pub guests: Arc<Guests>,
-    /// Counts those.
+    /// How many were closed.
     pub refusals: IntCounter,
 }
 

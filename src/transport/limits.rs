@@ -98,7 +98,7 @@ impl Places for ConnectionLimits {
 
 /// Counts the connections of an address that are not upgraded: those that have said nothing yet,
 /// that shake hands, or that speak plain HTTP. There may be twice as many of an address as may
-/// stay, since a client that polls has two, and [`SPARE_GUESTS`] more. Trusted proxies speak for
+/// stay, since a client that polls has two, and 64 more. Trusted proxies speak for
 /// many and are not counted. The map has an entry per address with such a connection.
 pub struct Guests {
     max_per_ip: usize,
