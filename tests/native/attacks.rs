@@ -269,7 +269,7 @@ fn flood_of_requests(workers: &str) {
     let get = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
     let chunked =
         "POST /healthz HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    let before = hub.memory("VmRSS");
+    let before = hub.warm();
     let mut floods = Vec::new();
     for n in 0..FLOODS {
         let mut flood = match n % 3 {

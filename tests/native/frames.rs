@@ -73,7 +73,7 @@ fn a_length_beyond_everything_is_refused_by_its_header() {
 fn ten_megabytes_are_not_taken_in() {
     let hub = Hub::start(&[]);
     let mut neighbour = hub.ws("bob");
-    let before = hub.memory("VmRSS");
+    let before = hub.warm();
     let mut ws = hub.ws("ann");
     ws.send_raw(&raw(FIN | TEXT, 0x80, 10 * 1024 * 1024));
     ws.send_raw(&[0; 4]);
@@ -122,7 +122,7 @@ fn fragments_are_one_message_with_one_limit() {
 #[test]
 fn endless_empty_fragments_are_no_way_in() {
     let hub = Hub::start(&[]);
-    let before = hub.memory("VmRSS");
+    let before = hub.warm();
     let mut ws = hub.ws("ann");
     ws.send_frame(TEXT, b"");
     let piece: Vec<u8> = masked(MORE, b"").repeat(1000);
@@ -210,7 +210,7 @@ fn pings_are_answered_with_what_they_carried() {
 fn a_ping_flood_without_reading_stays_bounded() {
     let hub = Hub::start(&[("HUBBUB__SESSION__STALL_TIMEOUT_MS", "1000")]);
     let mut neighbour = hub.ws("bob");
-    let before = hub.memory("VmRSS");
+    let before = hub.warm();
     let way = Handshake::new().bearer(&token("ann", json!({}))).small_window();
     let mut ws = hub.connect(way);
     ws.stream().set_write_timeout(Some(Duration::from_secs(2))).unwrap();

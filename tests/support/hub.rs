@@ -197,6 +197,15 @@ impl Hub {
         panic!("{name}{labels:?} stays {last}");
     }
 
+    /// Its resident bytes once it has served somebody: what it loads for the first one is no cost
+    /// of those who follow.
+    pub fn warm(&self) -> u64 {
+        let mut first = self.member("first", "first");
+        first.say("first", "hello");
+        first.close();
+        self.memory("VmRSS")
+    }
+
     /// A line of `/proc/PID/status` in bytes, such as `VmRSS` or `VmHWM`.
     pub fn memory(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
