@@ -222,7 +222,7 @@ fn bind(
                 .h1_allow_half_closed(false)
                 .upgrade(fn_factory(move || {
                     let transport = $transport.clone();
-                    std::future::ready(Ok::<_, ()>(fn_service(move |(request, framed)| {
+                    ready(Ok::<_, ()>(fn_service(move |(request, framed)| {
                         transport.clone().upgrade(request, pace::upgraded(framed))
                     })))
                 }))
